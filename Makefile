@@ -1,0 +1,31 @@
+# make demo   shows what nano, the model in the package, does
+# make test   linter, types, tests
+# Each sets up .venv first, and again only after pyproject.toml or constraints.txt changed.
+
+PYTHON ?= python3
+.PHONY: demo test
+
+demo: .venv/installed
+	@.venv/bin/python examples/demo.py
+
+test: .venv/installed-for-tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: gemcut needs Python 3.11 or newer; try: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+# pip's remarks are shown only when it fails
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing into .venv (the first time takes minutes: torch is large)"
+	@.venv/bin/python -m pip install --quiet -c constraints.txt -e . >.venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
+	@touch $@
+
+.venv/installed-for-tests: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing into .venv, with what the tests need (the first time takes minutes: torch is large)"
+	@.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test]' >.venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
+	@touch .venv/installed $@

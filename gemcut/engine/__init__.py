@@ -1,0 +1,1 @@
+"""From token ids to token ids: sampling and the generation loop."""

@@ -1,0 +1,100 @@
+"""Every error that gemcut raises on purpose.
+
+Each message is one line: what was wrong, the values, what to do. The command line prints it and exits with code 2.
+
+    GemcutError
+    ├── UnknownModel           a name that is no size, no folder and no hub id
+    ├── CheckpointError        files of a model
+    │   ├── CheckpointNotFound     no folder, no config.json, no weights
+    │   ├── DownloadFailed         the hub cannot be reached, or refuses
+    │   ├── BadConfig              a key of config.json is unknown, missing or has an unusable value
+    │   ├── BadWeightFile          truncated or damaged safetensors or GGUF
+    │   └── WeightMismatch         tensors missing, left over, of another shape or dtype
+    ├── PromptError            what the model is to read
+    │   ├── BadMessages            messages that are not in OpenAI's shape
+    │   ├── EmptyPrompt            nothing to read
+    │   ├── PromptTooLong          more tokens than the context holds
+    │   ├── BadTools               a tool that is neither a JSON schema nor a typed function
+    │   ├── TemplateFailed         the chat template raised or does not compile
+    │   ├── BadTokenizer           tokenizer files that are missing, damaged or of another model
+    │   └── UnsupportedInput       a kind of input this model does not take
+    ├── BadSampling            options of sampling that are out of range or contradict each other
+    ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
+    └── BadTraining            training data or options that cannot be used
+"""
+
+
+class GemcutError(Exception):
+    """An error with a message for the user; the base of all others."""
+
+
+class UnknownModel(GemcutError):
+    """The name is no known size, no folder and no hub id."""
+
+
+class CheckpointError(GemcutError):
+    """Something is wrong with the files of a model."""
+
+
+class CheckpointNotFound(CheckpointError):
+    """The folder, its config.json or its weights are not there."""
+
+
+class DownloadFailed(CheckpointError):
+    """The hub cannot be reached, or refuses."""
+
+
+class BadConfig(CheckpointError):
+    """A key of a config file is unknown, missing, or has an unusable value."""
+
+
+class BadWeightFile(CheckpointError):
+    """A weight file is truncated or damaged."""
+
+
+class WeightMismatch(CheckpointError):
+    """The checkpoint's tensors are not the model's: missing, left over, another shape or dtype."""
+
+
+class PromptError(GemcutError):
+    """Something is wrong with what the model is to read."""
+
+
+class BadMessages(PromptError):
+    """The messages are not in OpenAI's shape."""
+
+
+class EmptyPrompt(PromptError):
+    """There is nothing to read."""
+
+
+class PromptTooLong(PromptError):
+    """The prompt has more tokens than the context holds."""
+
+
+class BadTools(PromptError):
+    """A tool is neither a JSON schema nor a typed Python function."""
+
+
+class TemplateFailed(PromptError):
+    """The chat template does not compile, or raised."""
+
+
+class BadTokenizer(PromptError):
+    """The tokenizer's files are missing, damaged, or lack Gemma 4's special tokens."""
+
+
+class UnsupportedInput(PromptError):
+    """This model does not take this kind of input."""
+
+
+class BadSampling(GemcutError):
+    """Sampling options are out of range or contradict each other."""
+
+
+class BadOption(GemcutError):
+    """An option cannot be met: a device, a dtype, a command-line flag."""
+
+
+class BadTraining(GemcutError):
+    """Training data or options cannot be used."""

@@ -1,0 +1,63 @@
+"""Attention of a step's rows over the keys they see, in plain PyTorch.
+
+Letters: N = G·T rows in G groups of T, S keys of a group, H query heads, K key/value heads, D head width.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which keys each row of a step sees in the layers of one kind.
+
+    groups: rows and keys fall into so many groups of equal size that do not see each other.
+    mask: (G or 1, T, S) bool, True where row t sees key s; None where `causal` says it all.
+    causal: with no mask, row t sees keys 0 to t of its group (T = S); else every row sees every key.
+    """
+
+    groups: int
+    mask: Tensor | None
+    causal: bool
+
+    def take(self, rows: Tensor, total: int) -> "Sight":
+        """What `rows` (M,) of the `total` rows see; for steps of one group."""
+        if self.mask is not None:
+            return replace(self, mask=self.mask[:, rows])
+        if not self.causal:
+            return self
+        keys = torch.arange(total, device=rows.device)
+        return Sight(groups=1, mask=(keys <= rows[:, None])[None], causal=False)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
+    """Softmax of q·k (scale 1) over the visible keys, times v.
+
+    q: (N, H, D).  k, v: (G·S, K, D).  Returns (N, H·D).  The softmax runs in float32 at least.
+    """
+    rows, heads, width = q.shape
+    if rows == 1 and sight.mask is None:
+        return _attend_one(q, k, v)
+    share = heads // k.shape[1]
+    groups = sight.groups
+    q = q.view(groups, rows // groups, heads, width).transpose(1, 2)  # (N, H, D) -> (G, H, T, D)
+    k, v = (  # every query head gets its own copy: fused kernels for wide heads want it so
+        x.view(groups, -1, x.shape[1], width).transpose(1, 2).repeat_interleave(share, dim=1) for x in (k, v)
+    )  # (G·S, K, D) -> (G, H, S, D)
+    mask = None if sight.mask is None else sight.mask[:, None]  # (G or 1, 1, T, S)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=sight.causal, scale=1.0)
+    return out.transpose(1, 2).reshape(rows, heads * width)  # (G, H, T, D) -> (N, H·D)
+
+
+def _attend_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """One row that sees every key: the query heads that share a key head are the rows of a small matrix product."""
+    _, heads, width = q.shape
+    kv_heads = k.shape[1]
+    q = q.view(kv_heads, heads // kv_heads, width)  # (1, H, D) -> (K, H/K, D)
+    wide = torch.float64 if q.dtype == torch.float64 else torch.float32
+    scores = (q @ k.permute(1, 2, 0)).to(wide)  # (K, H/K, D) x (K, D, S) -> (K, H/K, S)
+    weights = scores.softmax(-1).to(v.dtype)
+    return (weights @ v.transpose(0, 1)).reshape(1, heads * width)  # (K, H/K, S) x (K, S, D) -> (1, H·D)

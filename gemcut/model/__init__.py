@@ -1,0 +1,1 @@
+"""Weights and mathematics of the models, nothing else."""

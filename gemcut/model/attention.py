@@ -1,0 +1,54 @@
+"""Self-attention of a decoder layer.
+
+Letters: N rows, C model width, H query heads, K key/value heads, D head width, S keys seen.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from gemcut.config import AttentionKind, TextConfig
+from gemcut.kernels.attention import attend
+from gemcut.model.layer_plan import LayerSpec
+from gemcut.model.math import rms_norm, rotate
+from gemcut.model.projection import Linear, RmsNorm
+from gemcut.model.step import KeysValues, Step
+
+Rotations = Mapping[AttentionKind, tuple[Tensor, Tensor]]  # cosine and sine, (N, 1, D) each
+
+
+class Attention(nn.Module):
+    """Queries over the keys and values of its own layer, or of the earlier layer that its spec names.
+
+    Parameters are those the layer needs: no K and V for a layer that shares, no v_proj where V is the normalised
+    output of k_proj.
+    """
+
+    def __init__(self, config: TextConfig, spec: LayerSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.eps = config.rms_norm_eps
+        inner = spec.num_heads * spec.head_dim
+        kv_inner = spec.num_kv_heads * spec.head_dim
+        self.q_proj = Linear(config.hidden_size, inner)
+        self.q_norm = RmsNorm(spec.head_dim, config.rms_norm_eps)
+        self.o_proj = Linear(inner, config.hidden_size)
+        if spec.owns_kv:
+            self.k_proj = Linear(config.hidden_size, kv_inner)
+            self.k_norm = RmsNorm(spec.head_dim, config.rms_norm_eps)
+        if spec.owns_kv and spec.has_v_proj:
+            self.v_proj = Linear(config.hidden_size, kv_inner)
+
+    def keys_values(self, x: Tensor, rotations: Rotations, step: Step) -> KeysValues:
+        """Fresh keys and values of the rows, (N, C) -> (N, K, D) each; for layers that own theirs."""
+        heads = (-1, self.spec.num_kv_heads, self.spec.head_dim)
+        raw_k = self.k_proj(x, step).view(heads)  # (N, C) -> (N, K, D)
+        raw_v = self.v_proj(x, step).view(heads) if self.spec.has_v_proj else raw_k
+        k = rotate(self.k_norm(raw_k), *rotations[self.spec.kind])
+        return k, rms_norm(raw_v, None, self.eps)
+
+    def forward(self, x: Tensor, seen: KeysValues, rotations: Rotations, step: Step) -> Tensor:
+        """(N, C) -> (N, C).  seen: the keys and values to read, (S, K, D) each."""
+        q = self.q_proj(x, step).view(-1, self.spec.num_heads, self.spec.head_dim)  # (N, C) -> (N, H, D)
+        q = rotate(self.q_norm(q), *rotations[self.spec.kind])
+        return self.o_proj(attend(q, *seen, step.sights[self.spec.kind]), step)  # (N, H·D) -> (N, C)

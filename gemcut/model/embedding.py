@@ -1,0 +1,40 @@
+"""Token ids to the rows that the decoder takes, per-layer embeddings included.
+
+Letters: N rows, C model width, L layers, P per-layer width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gemcut.config import TextConfig
+from gemcut.kernels.linear import linear
+from gemcut.model.math import rms_norm
+
+
+class EmbeddingTable(nn.Module):
+    """Rows of a table (V, width) times a constant that is rounded to the weights' dtype.
+
+    The table may lie elsewhere than the model: the per-layer table stays memory-mapped on the CPU.
+    """
+
+    def __init__(self, rows: int, width: int, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width))
+        self.scale = scale
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(N,) int64 -> (N, width) on the ids' device."""
+        rows = F.embedding(ids.to(self.weight.device), self.weight).to(ids.device)
+        return rows * torch.tensor(self.scale, dtype=rows.dtype, device=rows.device)
+
+
+def per_layer_inputs(hidden: Tensor, rows: Tensor, projection: Tensor, norm: Tensor, config: TextConfig) -> Tensor:
+    """What each layer gets of each token: its own embedding, and a projection of the main one.
+
+    hidden: (N, C), scaled.  rows: (N, L·P) of the per-layer table, scaled.  projection: (L·P, C).  norm: (P,).
+    Returns (N, L, P).
+    """
+    shape = (-1, config.num_hidden_layers, config.hidden_size_per_layer_input)
+    projected = linear(hidden, projection) * config.hidden_size**-0.5  # (N, C) -> (N, L·P)
+    return (rms_norm(projected.view(shape), norm, config.rms_norm_eps) + rows.view(shape)) * 2**-0.5

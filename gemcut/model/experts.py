@@ -1,0 +1,55 @@
+"""The mixture of experts of 26B-A4B: a router, and the experts it sends rows to.
+
+Letters: N rows, C model width, F an expert's width, E experts, k experts a row.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gemcut.config import ExpertsConfig, TextConfig
+from gemcut.kernels.linear import linear
+from gemcut.model.math import at_least_float32, rms_norm
+from gemcut.model.projection import Linear
+from gemcut.model.step import Step
+
+
+class Router(nn.Module):
+    """Which experts a row goes to, and how much each one counts."""
+
+    def __init__(self, config: TextConfig, experts: ExpertsConfig) -> None:
+        super().__init__()
+        self.top_k = experts.top_k_experts
+        self.eps = config.rms_norm_eps
+        self.proj = Linear(config.hidden_size, experts.num_experts)
+        self.scale = nn.Parameter(torch.empty(config.hidden_size))
+        self.per_expert_scale = nn.Parameter(torch.empty(experts.num_experts))
+
+    def forward(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """(N, C) -> weights (N, k) float32 at least, experts (N, k) int64.  x: the residual, before any norm."""
+        scaled = rms_norm(x, None, self.eps) * self.scale * x.shape[-1] ** -0.5
+        scores = self.proj(scaled, step)  # (N, C) -> (N, E)
+        probabilities = scores.softmax(-1, dtype=at_least_float32(x.dtype))
+        weights, chosen = probabilities.topk(self.top_k, dim=-1)  # (N, k)
+        weights = weights / weights.sum(-1, keepdim=True)
+        return weights * self.per_expert_scale[chosen], chosen
+
+
+class Experts(nn.Module):
+    """All experts' weights, stacked as in the checkpoint: [gate; up] (E, 2F, C) and down (E, C, F)."""
+
+    def __init__(self, config: TextConfig, experts: ExpertsConfig) -> None:
+        super().__init__()
+        width, inner = config.hidden_size, experts.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(experts.num_experts, 2 * inner, width))
+        self.down_proj = nn.Parameter(torch.empty(experts.num_experts, width, inner))
+
+    def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """(N, C) -> (N, C): the weighted sum of the chosen experts' outputs.  weights, chosen: (N, k)."""
+        total = torch.zeros_like(x)
+        for expert in chosen.unique().tolist():
+            rows, place = torch.where(chosen == expert)  # (M,) rows that go to it, and where in their choice
+            gate, up = linear(x[rows], self.gate_up_proj[expert]).chunk(2, dim=-1)  # (M, C) -> (M, F) twice
+            out = linear(F.gelu(gate, approximate="tanh") * up, self.down_proj[expert])  # (M, F) -> (M, C)
+            total.index_add_(0, rows, (out * weights[rows, place, None]).to(x.dtype))
+        return total

@@ -1,0 +1,22 @@
+"""The dense feed-forward.  Letters: N rows, C model width, F feed-forward width."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gemcut.model.projection import Linear
+from gemcut.model.step import Step
+
+
+class Mlp(nn.Module):
+    """down(gelu(gate(x))·up(x)), gelu in its tanh form."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.gate_proj = Linear(width, inner)
+        self.up_proj = Linear(width, inner)
+        self.down_proj = Linear(inner, width)
+
+    def forward(self, x: Tensor, step: Step) -> Tensor:
+        """(N, C) -> (N, C)."""
+        gated = F.gelu(self.gate_proj(x, step), approximate="tanh") * self.up_proj(x, step)  # (N, C) -> (N, F)
+        return self.down_proj(gated, step)  # (N, F) -> (N, C)

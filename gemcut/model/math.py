@@ -1,0 +1,54 @@
+"""The pure functions of the decoder.
+
+Letters: N rows of a step, C model width, H heads, D head width, V vocabulary.
+Source: Gemma 4 as in transformers 5.23 `models/gemma4/modeling_gemma4.py`; parity in tests/parity.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gemcut.config import Rope
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """float64 for float64, else float32: the precision of norms, softmax and logits."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """X scaled to a root mean square of 1 over its last dimension, times `weight` (not 1 + weight).
+
+    x: (..., C).  weight: (C,) or None.  Returns (..., C) in x's dtype.
+    """
+    wide = x.to(at_least_float32(x.dtype))  # (..., C), float32 or float64 from here
+    y = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return (y if weight is None else y * weight.to(y.dtype)).to(x.dtype)  # back to x's dtype
+
+
+def inverse_frequencies(rope: Rope, head_dim: int, device: torch.device) -> Tensor:
+    """Radians a position for each pair of dimensions, (D/2,) float32; 0 for the pairs that are not rotated.
+
+    The exponent is divided by the whole head width even where only a part of it is rotated ("proportional").
+    """
+    rotated_pairs = int(rope.rotated * head_dim // 2)
+    exponents = torch.arange(0, 2 * rotated_pairs, 2, dtype=torch.float32, device=device) / head_dim
+    return F.pad(1.0 / rope.theta**exponents, (0, head_dim // 2 - rotated_pairs))
+
+
+def rotations(positions: Tensor, inverse: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of every row's angles, each (N, 1, D) in `dtype`, computed in float32."""
+    angles = positions[:, None].float() * inverse  # (N,) x (D/2,) -> (N, D/2)
+    angles = torch.cat((angles, angles), dim=-1)[:, None]  # (N, 1, D): the same for every head
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """X turned by its position: dimension i pairs with i + D/2.  x: (N, H, D).  Returns (N, H, D)."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def soft_cap(x: Tensor, cap: float) -> Tensor:
+    """X squashed smoothly into (-cap, cap)."""
+    return cap * torch.tanh(x / cap)

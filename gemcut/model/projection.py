@@ -1,0 +1,42 @@
+"""Modules that hold one weight: norms, and linear maps behind one protocol, so that quantised and adapted forms can take their place."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gemcut.kernels.linear import linear
+from gemcut.model.math import rms_norm
+from gemcut.model.step import Step
+
+
+class Projection(Protocol):
+    """A linear map of rows; `step` tells forms that care which request a row belongs to."""
+
+    def __call__(self, x: Tensor, step: Step) -> Tensor:
+        """(N, in) -> (N, out)."""
+
+
+class Linear(nn.Module):
+    """The plain form: one weight (out, in), no bias."""
+
+    def __init__(self, in_width: int, out_width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_width, in_width))
+
+    def forward(self, x: Tensor, step: Step) -> Tensor:
+        """(N, in) -> (N, out)."""
+        return linear(x, self.weight)
+
+
+class RmsNorm(nn.Module):
+    """A norm with its weight (C,)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return rms_norm(x, self.weight, self.eps)

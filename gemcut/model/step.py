@@ -1,0 +1,193 @@
+"""What the decoder takes: `Embedded`, the packed rows of a step, and `Step`, where those rows stand.
+
+A row is one token of one sequence.  Letters: N rows, C model width, L layers, P per-layer width, W window,
+T new tokens of a sequence, S keys seen, K key/value heads, D head width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gemcut.config import AttentionKind, TextConfig
+from gemcut.kernels.attention import Sight
+from gemcut.model.layer_plan import LayerSpec, plan_layers
+
+KeysValues = tuple[Tensor, Tensor]  # each (S, K, D)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Rows ready for the decoder, made while the token ids are still known.
+
+    hidden: (N, C).  per_layer: (N, L, P), None for models without per-layer embeddings.
+    """
+
+    hidden: Tensor
+    per_layer: Tensor | None
+
+    def take(self, rows: Tensor) -> "Embedded":
+        """Only these rows, (M,)."""
+        return Embedded(self.hidden[rows], None if self.per_layer is None else self.per_layer[rows])
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where a step's keys and values go in a cache, and which earlier ones its rows see.
+
+    rows: (M,) the rows that are kept.  slots: (M,) where.
+    past: (S',) slots of the earlier keys, oldest first, to put before the fresh ones; None where the rows see exactly
+    slots 0 to `seen` once the fresh keys are written.
+    """
+
+    rows: Tensor
+    slots: Tensor
+    past: Tensor | None
+    seen: int
+
+
+class PlainCache:
+    """Keys and values of one sequence: all of it for full-attention layers, a ring of W tokens for sliding ones.
+
+    capacity: the most tokens it holds.  Layers that reuse another layer's K and V have no part in it.
+    """
+
+    def __init__(self, config: TextConfig, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.config = config
+        self.capacity = capacity
+        self.device = device
+        self.length = 0
+        self._layers: dict[int, KeysValues] = {}
+        for spec in plan_layers(config):
+            if spec.owns_kv:
+                shape = (self.slots_of(spec.kind), spec.num_kv_heads, spec.head_dim)
+                keys = torch.empty(shape, dtype=dtype, device=device)
+                self._layers[spec.index] = (keys, torch.empty_like(keys))
+
+    def slots_of(self, kind: AttentionKind) -> int:
+        """How many tokens a layer of this kind keeps."""
+        return self.capacity if kind == "full_attention" else min(self.capacity, self.config.sliding_window)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory held."""
+        return sum(2 * keys.numel() * keys.element_size() for keys, _ in self._layers.values())
+
+    def rewind(self, length: int) -> bool:
+        """Forget all after `length` tokens; False, with nothing changed, where the window has already left them."""
+        if length < self.length and self.length > self.slots_of("sliding_attention"):
+            return False
+        self.length = min(length, self.length)
+        return True
+
+    def extend(self, layer: int, fresh: KeysValues, slots: Slots) -> KeysValues:
+        """Write a layer's fresh K and V, (T, K, D) each; returns the K and V that the step's rows see, (S, K, D)."""
+        kept_k, kept_v = self._layers[layer]
+        fresh_k, fresh_v = fresh
+        if slots.past is not None:  # read before the ring turns
+            seen = (torch.cat((kept_k[slots.past], fresh_k)), torch.cat((kept_v[slots.past], fresh_v)))
+        kept_k[slots.slots] = fresh_k[slots.rows]
+        kept_v[slots.slots] = fresh_v[slots.rows]
+        return (kept_k[: slots.seen], kept_v[: slots.seen]) if slots.past is None else seen
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the rows of a step stand.
+
+    positions: (N,) int64, of each row in its sequence.
+    sights: what the rows see, for each kind of layer.
+    cache, slots: earlier keys and values, and the places of the fresh ones; None in training and scoring.
+    outputs: (M,) int64, the rows whose result is wanted; None for all.
+    """
+
+    positions: Tensor
+    sights: Mapping[AttentionKind, Sight]
+    cache: PlainCache | None
+    slots: Mapping[AttentionKind, Slots]
+    outputs: Tensor | None
+
+    def take(self, rows: Tensor) -> "Step":
+        """The step seen by only these rows, which write no keys: applied once, before the layers that share K and V."""
+        total = len(self.positions)
+        sights = {kind: sight.take(rows, total) for kind, sight in self.sights.items()}
+        return replace(self, positions=self.positions[rows], sights=sights, outputs=None)
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """The K and V that this layer's rows see: the fresh ones, behind what the cache holds."""
+        return fresh if self.cache is None else self.cache.extend(spec.index, fresh, self.slots[spec.kind])
+
+
+def visible(sequences: Tensor, positions: Tensor, window: int | None) -> Tensor:
+    """Which rows see which: earlier or equal positions of their own sequence, at most `window` with their own.
+
+    sequences, positions: (..., T) int64.  Returns (..., T, T) bool.
+    """
+    distance = positions[..., :, None] - positions[..., None, :]
+    seen = (sequences[..., :, None] == sequences[..., None, :]) & (distance >= 0)
+    return seen if window is None else seen & (distance < window)
+
+
+def packed_step(sequences: Tensor, positions: Tensor, config: TextConfig) -> Step:
+    """A step without a cache over G groups of T rows, each group packed with whole sequences: for training.
+
+    sequences: (G, T) int64, equal for the rows of one sequence.  positions: (G, T) int64.
+    """
+    groups = len(sequences)
+    masks: dict[AttentionKind, Tensor] = {
+        "full_attention": visible(sequences, positions, None),
+        "sliding_attention": visible(sequences, positions, config.sliding_window),
+    }
+    sights = {kind: Sight(groups=groups, mask=mask, causal=False) for kind, mask in masks.items()}
+    return Step(positions=positions.reshape(-1), sights=sights, cache=None, slots={}, outputs=None)
+
+
+def whole_sequences(lengths: Sequence[int], config: TextConfig, device: torch.device) -> Step:
+    """A step without a cache over sequences of any lengths, packed one behind the other: for scoring and parity."""
+    positions = torch.cat([torch.arange(length, device=device) for length in lengths])
+    if len(set(lengths)) == 1:  # groups of equal size
+        grid = (len(lengths), lengths[0])
+        sequences = torch.zeros(grid, dtype=torch.long, device=device)
+    else:
+        grid = (1, sum(lengths))
+        sequences = torch.repeat_interleave(torch.tensor(lengths, device=device)).view(grid)
+    step = packed_step(sequences, positions.view(grid), config)
+    causal = Sight(groups=len(lengths), mask=None, causal=True)
+    if len(set(lengths)) > 1:
+        return step
+    sights = dict(step.sights) | {"full_attention": causal}
+    if lengths[0] <= config.sliding_window:
+        sights["sliding_attention"] = causal
+    return replace(step, sights=sights)
+
+
+def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None) -> Step:
+    """The step that appends `num_rows` tokens to the cache's sequence; the cache counts them as held from here on."""
+    start, cache.length = cache.length, cache.length + num_rows
+    positions = torch.arange(start, start + num_rows, device=cache.device)
+    sights: dict[AttentionKind, Sight] = {}
+    slots: dict[AttentionKind, Slots] = {}
+    for kind in sorted(set(cache.config.layer_types)):
+        window = cache.slots_of(kind)
+        rows = torch.arange(max(0, num_rows - window), num_rows, device=cache.device)
+        past = None
+        num_past = start
+        if kind == "sliding_attention" and num_rows > 1:
+            num_past = min(start, window - 1)
+            past = torch.arange(start - num_past, start, device=cache.device) % window
+        seen = min(start + num_rows, window)
+        slots[kind] = Slots(rows=rows, slots=(start + rows) % window, past=past, seen=seen)
+        sights[kind] = _sight(positions, start - num_past, start, window)
+    return Step(positions=positions, sights=sights, cache=cache, slots=slots, outputs=outputs)
+
+
+def _sight(positions: Tensor, oldest: int, start: int, window: int) -> Sight:
+    """What new rows, the first at `start`, see of the keys from `oldest` on, within the window."""
+    num_rows = len(positions)
+    if num_rows == 1:
+        return Sight(groups=1, mask=None, causal=False)
+    if oldest == start and num_rows <= window:
+        return Sight(groups=1, mask=None, causal=True)
+    distance = positions[:, None] - torch.arange(oldest, start + num_rows, device=positions.device)  # (T, S)
+    return Sight(groups=1, mask=((distance >= 0) & (distance < window))[None], causal=False)

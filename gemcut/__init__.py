@@ -1,1 +1,30 @@
+"""gemcut: the Gemma 4 models in one readable package.
 
+The public names are loaded when they are first used, so that `gemcut --help` does not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gemcut import errors
+    from gemcut.api import Gemma
+    from gemcut.engine.sampling import SamplingParams
+    from gemcut.prompt.messages import Message
+
+__all__ = ["Gemma", "Message", "SamplingParams", "errors"]
+
+_HOMES = {
+    "Gemma": "gemcut.api",
+    "Message": "gemcut.prompt.messages",
+    "SamplingParams": "gemcut.engine.sampling",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that defines it."""
+    if name == "errors":
+        return importlib.import_module("gemcut.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"gemcut has no {name!r}; its public names are {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

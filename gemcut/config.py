@@ -67,7 +67,7 @@ class TextConfig:
 
     @property
     def first_shared_layer(self) -> int:
-        """Index of the first layer that reuses an earlier layer's K and V; the number of layers where none does."""
+        """Index of the first layer that reuses earlier K and V; the number of layers where none does."""
         return self.num_hidden_layers - self.num_kv_shared_layers
 
 
@@ -124,7 +124,7 @@ class AudioTowerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFrameConfig:
-    """The 12B's audio input without a tower: frames of raw samples are projected straight into the decoder."""
+    """The 12B's audio input without a tower: raw frames are projected straight into the decoder."""
 
     audio_embed_dim: int
     audio_samples_per_token: int

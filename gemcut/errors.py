@@ -1,6 +1,7 @@
 """Every error that gemcut raises on purpose.
 
-Each message is one line: what was wrong, the values, what to do. The command line prints it and exits with code 2.
+Each message is one line: what was wrong, the values, what to do. The command line prints it and exits with
+code 2.
 
     GemcutError
     ├── UnknownModel           a name that is no size, no folder and no hub id

@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+import gemcut
+
+torch.set_num_threads(1)  # tiny tensors: a second thread only waits, and for long where the machine is busy
 
 
 @pytest.fixture(scope="session")
@@ -11,4 +16,13 @@ def shared() -> Path:
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip(f"needs the reference data in {folder}, which is not in the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nano() -> Path:
+    """The folder of the embedded model; skips until it is trained."""
+    folder = Path(gemcut.__file__).parent / "nano"
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip("nano is not trained: python -m recipes.nano train")
     return folder

@@ -53,7 +53,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
 
 
 def _attend_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """One row that sees every key: the query heads that share a key head are the rows of a small matrix product."""
+    """One row that sees every key: query heads that share a key head are the rows of a small product."""
     _, heads, width = q.shape
     kv_heads = k.shape[1]
     q = q.view(kv_heads, heads // kv_heads, width)  # (1, H, D) -> (K, H/K, D)

@@ -1,9 +1,41 @@
-"""The product of rows with a weight matrix: the operation where nearly all time goes."""
+"""The product of rows with a weight matrix: the operation where nearly all time goes.
 
+Forms: PyTorch's own; for bfloat16 weights on a CPU, native code for a few rows (decode, bound by memory) and
+float32 products over slices of widened weights for many (prefill, bound by arithmetic) where the CPU has no
+bfloat16 products.
+"""
+
+import functools
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gemcut.kernels.native import MOST_ROWS, few_rows
+
+SLICE_WEIGHTS = 2**21  # widened at a time: 8 MiB, which stays in the cache
+
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x·weightᵀ.  x: (N, in).  weight: (out, in).  Returns (N, out)."""
-    return F.linear(x, weight)
+    """x·weightᵀ, summed in float32 at least: (N, in) x (out, in) -> (N, out) in x's dtype."""
+    if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or torch.is_grad_enabled():
+        return F.linear(x, weight)
+    if len(x) <= MOST_ROWS and weight.is_contiguous() and (native := few_rows()) is not None:
+        return native(x, weight)
+    return F.linear(x, weight) if multiplies_bfloat16() else widened(x, weight)
+
+
+def widened(x: Tensor, weight: Tensor) -> Tensor:
+    """x·weightᵀ in float32, a slice of weights at a time; see docs/log.md for what it gains."""
+    wide = x.float()
+    out = torch.empty(len(x), len(weight), dtype=x.dtype)
+    step = max(1, SLICE_WEIGHTS // weight.shape[1])
+    for start in range(0, len(weight), step):
+        out[:, start : start + step] = F.linear(wide, weight[start : start + step].float())
+    return out
+
+
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether torch has fast bfloat16 products on this CPU; without, it multiplies one by one."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

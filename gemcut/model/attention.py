@@ -11,7 +11,7 @@ from gemcut.config import AttentionKind, TextConfig
 from gemcut.kernels.attention import attend
 from gemcut.model.layer_plan import LayerSpec
 from gemcut.model.math import rms_norm, rotate
-from gemcut.model.projection import Linear, RmsNorm
+from gemcut.model.projection import Linear, Projection, RmsNorm
 from gemcut.model.step import KeysValues, Step
 
 Rotations = Mapping[AttentionKind, tuple[Tensor, Tensor]]  # cosine and sine, (N, 1, D) each
@@ -20,8 +20,8 @@ Rotations = Mapping[AttentionKind, tuple[Tensor, Tensor]]  # cosine and sine, (N
 class Attention(nn.Module):
     """Queries over the keys and values of its own layer, or of the earlier layer that its spec names.
 
-    Parameters are those the layer needs: no K and V for a layer that shares, no v_proj where V is the normalised
-    output of k_proj.
+    Parameters are those the layer needs: no K and V for a layer that shares, no v_proj where V is the
+    normalised output of k_proj.
     """
 
     def __init__(self, config: TextConfig, spec: LayerSpec) -> None:
@@ -30,14 +30,14 @@ class Attention(nn.Module):
         self.eps = config.rms_norm_eps
         inner = spec.num_heads * spec.head_dim
         kv_inner = spec.num_kv_heads * spec.head_dim
-        self.q_proj = Linear(config.hidden_size, inner)
+        self.q_proj: Projection = Linear(config.hidden_size, inner)
         self.q_norm = RmsNorm(spec.head_dim, config.rms_norm_eps)
-        self.o_proj = Linear(inner, config.hidden_size)
+        self.o_proj: Projection = Linear(inner, config.hidden_size)
         if spec.owns_kv:
-            self.k_proj = Linear(config.hidden_size, kv_inner)
+            self.k_proj: Projection = Linear(config.hidden_size, kv_inner)
             self.k_norm = RmsNorm(spec.head_dim, config.rms_norm_eps)
         if spec.owns_kv and spec.has_v_proj:
-            self.v_proj = Linear(config.hidden_size, kv_inner)
+            self.v_proj: Projection = Linear(config.hidden_size, kv_inner)
 
     def keys_values(self, x: Tensor, rotations: Rotations, step: Step) -> KeysValues:
         """Fresh keys and values of the rows, (N, C) -> (N, K, D) each; for layers that own theirs."""

@@ -15,7 +15,7 @@ from gemcut.model.attention import Attention, Rotations
 from gemcut.model.experts import Experts, Router
 from gemcut.model.feed_forward import Mlp
 from gemcut.model.layer_plan import LayerSpec
-from gemcut.model.projection import Linear, RmsNorm
+from gemcut.model.projection import Linear, Projection, RmsNorm
 from gemcut.model.step import KeysValues, Step
 
 
@@ -43,8 +43,8 @@ class Block(nn.Module):
             self.feed_forward = self._dense_and_experts
         self.add_per_layer: Callable[[Tensor, Tensor | None, Step], Tensor] = self._add_nothing
         if config.hidden_size_per_layer_input:
-            self.per_layer_input_gate = Linear(width, config.hidden_size_per_layer_input)
-            self.per_layer_projection = Linear(config.hidden_size_per_layer_input, width)
+            self.per_layer_input_gate: Projection = Linear(width, config.hidden_size_per_layer_input)
+            self.per_layer_projection: Projection = Linear(config.hidden_size_per_layer_input, width)
             self.post_per_layer_input_norm = RmsNorm(width, eps)
             self.add_per_layer = self._add_per_layer
 
@@ -53,7 +53,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, KeysValues]:
         """(N, C) -> (N, C), and the keys and values it read.
 
-        per_layer: (N, P), this layer's part.  shared: K and V of the layer that this one reads, None where it owns.
+        per_layer: (N, P), this layer's part.  shared: K and V of the layer that this one reads, None where
+        it owns.
         """
         normed = self.input_layernorm(x)
         if shared is None:
@@ -63,17 +64,21 @@ class Block(nn.Module):
         return self.add_per_layer(x, per_layer, step) * self.layer_scalar, shared
 
     def _dense(self, x: Tensor, step: Step) -> Tensor:
-        return self.mlp(self.pre_feedforward_layernorm(x), step)
+        out: Tensor = self.mlp(self.pre_feedforward_layernorm(x), step)
+        return out
 
     def _dense_and_experts(self, x: Tensor, step: Step) -> Tensor:
         dense = self.post_feedforward_layernorm_1(self._dense(x, step))
         weights, chosen = self.router(x, step)  # the router sees the residual, before any norm
         mixed = self.experts(self.pre_feedforward_layernorm_2(x), weights, chosen)
-        return dense + self.post_feedforward_layernorm_2(mixed)
+        both: Tensor = dense + self.post_feedforward_layernorm_2(mixed)
+        return both
 
     def _add_nothing(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
         return x
 
     def _add_per_layer(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
+        assert per_layer is not None, "this model has per-layer embeddings, so `embed` gave them"
         gate = F.gelu(self.per_layer_input_gate(x, step), approximate="tanh")  # (N, C) -> (N, P)
-        return x + self.post_per_layer_input_norm(self.per_layer_projection(gate * per_layer, step))
+        added: Tensor = self.post_per_layer_input_norm(self.per_layer_projection(gate * per_layer, step))
+        return x + added

@@ -13,9 +13,10 @@ from gemcut.model.math import rms_norm
 
 
 class EmbeddingTable(nn.Module):
-    """Rows of a table (V, width) times a constant that is rounded to the weights' dtype.
+    """Rows of a table (V, width) times a constant that is rounded to the rows' dtype.
 
-    The table may lie elsewhere than the model: the per-layer table stays memory-mapped on the CPU.
+    The table may lie elsewhere than the model and in another dtype: the per-layer table stays memory-mapped
+    on the CPU.
     """
 
     def __init__(self, rows: int, width: int, scale: float) -> None:
@@ -23,16 +24,19 @@ class EmbeddingTable(nn.Module):
         self.weight = nn.Parameter(torch.empty(rows, width))
         self.scale = scale
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """(N,) int64 -> (N, width) on the ids' device."""
-        rows = F.embedding(ids.to(self.weight.device), self.weight).to(ids.device)
+    def forward(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+        """(N,) int64 -> (N, width) in `dtype` on the ids' device."""
+        rows = F.embedding(ids.to(self.weight.device), self.weight).to(ids.device, dtype)
         return rows * torch.tensor(self.scale, dtype=rows.dtype, device=rows.device)
 
 
-def per_layer_inputs(hidden: Tensor, rows: Tensor, projection: Tensor, norm: Tensor, config: TextConfig) -> Tensor:
+def per_layer_inputs(
+    hidden: Tensor, rows: Tensor, projection: Tensor, norm: Tensor, config: TextConfig
+) -> Tensor:
     """What each layer gets of each token: its own embedding, and a projection of the main one.
 
-    hidden: (N, C), scaled.  rows: (N, L·P) of the per-layer table, scaled.  projection: (L·P, C).  norm: (P,).
+    hidden: (N, C), scaled.  rows: (N, L·P) of the per-layer table, scaled.  projection: (L·P, C).  norm:
+    (P,).
     Returns (N, L, P).
     """
     shape = (-1, config.num_hidden_layers, config.hidden_size_per_layer_input)

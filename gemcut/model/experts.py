@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gemcut.config import ExpertsConfig, TextConfig
 from gemcut.kernels.linear import linear
 from gemcut.model.math import at_least_float32, rms_norm
-from gemcut.model.projection import Linear
+from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
 
 
@@ -21,12 +21,12 @@ class Router(nn.Module):
         super().__init__()
         self.top_k = experts.top_k_experts
         self.eps = config.rms_norm_eps
-        self.proj = Linear(config.hidden_size, experts.num_experts)
+        self.proj: Projection = Linear(config.hidden_size, experts.num_experts)
         self.scale = nn.Parameter(torch.empty(config.hidden_size))
         self.per_expert_scale = nn.Parameter(torch.empty(experts.num_experts))
 
     def forward(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """(N, C) -> weights (N, k) float32 at least, experts (N, k) int64.  x: the residual, before any norm."""
+        """The residual, before any norm, (N, C) -> weights (N, k) float32 at least, experts (N, k) int64."""
         scaled = rms_norm(x, None, self.eps) * self.scale * x.shape[-1] ** -0.5
         scores = self.proj(scaled, step)  # (N, C) -> (N, E)
         probabilities = scores.softmax(-1, dtype=at_least_float32(x.dtype))
@@ -47,7 +47,7 @@ class Experts(nn.Module):
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """(N, C) -> (N, C): the weighted sum of the chosen experts' outputs.  weights, chosen: (N, k)."""
         total = torch.zeros_like(x)
-        for expert in chosen.unique().tolist():
+        for expert in torch.unique(chosen).tolist():
             rows, place = torch.where(chosen == expert)  # (M,) rows that go to it, and where in their choice
             gate, up = linear(x[rows], self.gate_up_proj[expert]).chunk(2, dim=-1)  # (M, C) -> (M, F) twice
             out = linear(F.gelu(gate, approximate="tanh") * up, self.down_proj[expert])  # (M, F) -> (M, C)

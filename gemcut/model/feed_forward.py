@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gemcut.model.projection import Linear
+from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
 
 
@@ -12,11 +12,13 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_proj = Linear(width, inner)
-        self.up_proj = Linear(width, inner)
-        self.down_proj = Linear(inner, width)
+        self.gate_proj: Projection = Linear(width, inner)
+        self.up_proj: Projection = Linear(width, inner)
+        self.down_proj: Projection = Linear(inner, width)
 
     def forward(self, x: Tensor, step: Step) -> Tensor:
         """(N, C) -> (N, C)."""
-        gated = F.gelu(self.gate_proj(x, step), approximate="tanh") * self.up_proj(x, step)  # (N, C) -> (N, F)
+        gated = F.gelu(self.gate_proj(x, step), approximate="tanh") * self.up_proj(
+            x, step
+        )  # (N, C) -> (N, F)
         return self.down_proj(gated, step)  # (N, F) -> (N, C)

@@ -47,8 +47,10 @@ class Gemma4(nn.Module):
 
     def forward(self, embedded: Embedded, step: Step) -> Tensor:
         """Hidden rows after the final norm, (M, C)."""
-        return self.model.language_model(embedded, step)
+        hidden: Tensor = self.model.language_model(embedded, step)
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(M, C) -> (M, V), soft-capped, float32 at least."""
-        return self.head(hidden, self.model.language_model.embed_tokens.weight)
+        logits: Tensor = self.head(hidden, self.model.language_model.embed_tokens.weight)
+        return logits

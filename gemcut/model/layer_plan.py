@@ -1,4 +1,4 @@
-"""What each layer is, decided once from the config: modules read their spec and never ask for the model's name."""
+"""What each layer is, decided once from the config; modules read their spec, never a model's name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class LayerSpec:
 def plan_layers(config: TextConfig) -> tuple[LayerSpec, ...]:
     """One spec for each layer, first to last.
 
-    Raises ValueError where a shared layer has no earlier layer of its kind to read from; the config reader refuses
-    such a config before.
+    Raises ValueError where a shared layer has no earlier layer of its kind to read from; the config reader
+    refuses such a config before.
     """
     own = config.layer_types[: config.first_shared_layer]
     return tuple(_layer(config, index, kind, own) for index, kind in enumerate(config.layer_types))
@@ -56,7 +56,7 @@ def _layer(config: TextConfig, index: int, kind: AttentionKind, own: Sequence[At
 
 
 def unused_tensors(config: TextConfig) -> frozenset[str]:
-    """Names that hub files hold although nothing reads them: K and V of the layers that reuse an earlier layer's."""
+    """Names that hub files hold although nothing reads them: K and V of layers that reuse earlier ones."""
     return frozenset(
         f"model.language_model.layers.{index}.self_attn.{part}.weight"
         for index in range(config.first_shared_layer, config.num_hidden_layers)

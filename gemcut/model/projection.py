@@ -1,4 +1,4 @@
-"""Modules that hold one weight: norms, and linear maps behind one protocol, so that quantised and adapted forms can take their place."""
+"""Modules that hold one weight: norms, and linear maps behind a protocol that other forms fulfil too."""
 
 from typing import Protocol
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gemcut.config import AttentionKind, TextConfig
 from gemcut.kernels.attention import Sight
-from gemcut.model.layer_plan import LayerSpec, plan_layers
+from gemcut.model.layer_plan import LayerSpec
 
 KeysValues = tuple[Tensor, Tensor]  # each (S, K, D)
 
@@ -37,8 +37,8 @@ class Slots:
     """Where a step's keys and values go in a cache, and which earlier ones its rows see.
 
     rows: (M,) the rows that are kept.  slots: (M,) where.
-    past: (S',) slots of the earlier keys, oldest first, to put before the fresh ones; None where the rows see exactly
-    slots 0 to `seen` once the fresh keys are written.
+    past: (S',) slots of the earlier keys, oldest first, to put before the fresh ones; None where the rows
+    see exactly slots 0 to `seen` once the fresh keys are written.
     """
 
     rows: Tensor
@@ -48,22 +48,17 @@ class Slots:
 
 
 class PlainCache:
-    """Keys and values of one sequence: all of it for full-attention layers, a ring of W tokens for sliding ones.
+    """Keys and values of one sequence: of all tokens in full-attention layers, of the last W in sliding ones.
 
     capacity: the most tokens it holds.  Layers that reuse another layer's K and V have no part in it.
     """
 
-    def __init__(self, config: TextConfig, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, config: TextConfig, capacity: int, device: torch.device) -> None:
         self.config = config
         self.capacity = capacity
         self.device = device
         self.length = 0
         self._layers: dict[int, KeysValues] = {}
-        for spec in plan_layers(config):
-            if spec.owns_kv:
-                shape = (self.slots_of(spec.kind), spec.num_kv_heads, spec.head_dim)
-                keys = torch.empty(shape, dtype=dtype, device=device)
-                self._layers[spec.index] = (keys, torch.empty_like(keys))
 
     def slots_of(self, kind: AttentionKind) -> int:
         """How many tokens a layer of this kind keeps."""
@@ -74,22 +69,27 @@ class PlainCache:
         """Memory held."""
         return sum(2 * keys.numel() * keys.element_size() for keys, _ in self._layers.values())
 
-    def rewind(self, length: int) -> bool:
-        """Forget all after `length` tokens; False, with nothing changed, where the window has already left them."""
-        if length < self.length and self.length > self.slots_of("sliding_attention"):
-            return False
-        self.length = min(length, self.length)
-        return True
-
-    def extend(self, layer: int, fresh: KeysValues, slots: Slots) -> KeysValues:
-        """Write a layer's fresh K and V, (T, K, D) each; returns the K and V that the step's rows see, (S, K, D)."""
-        kept_k, kept_v = self._layers[layer]
+    def extend(self, spec: LayerSpec, fresh: KeysValues, slots: Slots) -> KeysValues:
+        """Write a layer's fresh K and V, (T, K, D) each; returns what the step's rows see, (S, K, D) each."""
         fresh_k, fresh_v = fresh
+        kept_k, kept_v = self._reserve(spec, fresh_k, slots.seen)
         if slots.past is not None:  # read before the ring turns
             seen = (torch.cat((kept_k[slots.past], fresh_k)), torch.cat((kept_v[slots.past], fresh_v)))
         kept_k[slots.slots] = fresh_k[slots.rows]
         kept_v[slots.slots] = fresh_v[slots.rows]
         return (kept_k[: slots.seen], kept_v[: slots.seen]) if slots.past is None else seen
+
+    def _reserve(self, spec: LayerSpec, fresh: Tensor, seen: int) -> KeysValues:
+        """A layer's buffers with room for `seen` tokens; they grow by doubling, up to what it may keep."""
+        empty = fresh.new_empty(0, *fresh.shape[1:])
+        kept_k, kept_v = self._layers.get(spec.index, (empty, empty))
+        if (held := len(kept_k)) < seen:
+            room = fresh.new_empty(
+                max(seen, min(2 * held, self.slots_of(spec.kind))) - held, *fresh.shape[1:]
+            )
+            kept_k, kept_v = torch.cat((kept_k, room)), torch.cat((kept_v, room))
+            self._layers[spec.index] = (kept_k, kept_v)
+        return kept_k, kept_v
 
 
 @dataclass(frozen=True)
@@ -108,19 +108,24 @@ class Step:
     slots: Mapping[AttentionKind, Slots]
     outputs: Tensor | None
 
+    @property
+    def num_groups(self) -> int:
+        """How many groups of rows there are that do not see each other."""
+        return next(iter(self.sights.values())).groups
+
     def take(self, rows: Tensor) -> "Step":
-        """The step seen by only these rows, which write no keys: applied once, before the layers that share K and V."""
+        """The step seen by only these rows, which write no keys; for steps of one group."""
         total = len(self.positions)
         sights = {kind: sight.take(rows, total) for kind, sight in self.sights.items()}
         return replace(self, positions=self.positions[rows], sights=sights, outputs=None)
 
     def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
         """The K and V that this layer's rows see: the fresh ones, behind what the cache holds."""
-        return fresh if self.cache is None else self.cache.extend(spec.index, fresh, self.slots[spec.kind])
+        return fresh if self.cache is None else self.cache.extend(spec, fresh, self.slots[spec.kind])
 
 
 def visible(sequences: Tensor, positions: Tensor, window: int | None) -> Tensor:
-    """Which rows see which: earlier or equal positions of their own sequence, at most `window` with their own.
+    """Which rows see which: earlier or equal positions of their sequence, at most `window` with their own.
 
     sequences, positions: (..., T) int64.  Returns (..., T, T) bool.
     """
@@ -144,7 +149,7 @@ def packed_step(sequences: Tensor, positions: Tensor, config: TextConfig) -> Ste
 
 
 def whole_sequences(lengths: Sequence[int], config: TextConfig, device: torch.device) -> Step:
-    """A step without a cache over sequences of any lengths, packed one behind the other: for scoring and parity."""
+    """A step without a cache over packed sequences of any lengths: for scoring and parity."""
     positions = torch.cat([torch.arange(length, device=device) for length in lengths])
     if len(set(lengths)) == 1:  # groups of equal size
         grid = (len(lengths), lengths[0])
@@ -163,7 +168,7 @@ def whole_sequences(lengths: Sequence[int], config: TextConfig, device: torch.de
 
 
 def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None) -> Step:
-    """The step that appends `num_rows` tokens to the cache's sequence; the cache counts them as held from here on."""
+    """The step that appends `num_rows` tokens to the cache's sequence, which counts them as held."""
     start, cache.length = cache.length, cache.length + num_rows
     positions = torch.arange(start, start + num_rows, device=cache.device)
     sights: dict[AttentionKind, Sight] = {}

@@ -1,6 +1,7 @@
 """The text decoder.
 
-Letters: N rows of a step, M rows whose output is wanted, C model width, L layers, P per-layer width, V vocabulary.
+Letters: N rows of a step, M rows whose output is wanted, C model width, L layers, P per-layer width, V
+vocabulary.
 """
 
 import torch
@@ -16,28 +17,31 @@ from gemcut.model.step import Embedded, KeysValues, Step
 
 
 class TextModel(nn.Module):
-    """Embeddings, decoder layers and the final norm, under the names that the checkpoint has below `language_model`."""
+    """Embeddings, layers and the final norm, named as the checkpoint has them below `language_model`."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
         width, per_layer = config.hidden_size, config.hidden_size_per_layer_input
         self.embed_tokens = EmbeddingTable(config.vocab_size, width, width**0.5)
-        self.layers = nn.ModuleList(Block(config, spec) for spec in plan_layers(config))
-        self._spec_of_kind = {spec.kind: spec for spec in plan_layers(config)}
+        self.plan = plan_layers(config)
+        self.layers = nn.ModuleList(Block(config, spec) for spec in self.plan)
         self.norm = RmsNorm(width, config.rms_norm_eps)
         if per_layer:
             inner = config.num_hidden_layers * per_layer
-            self.embed_tokens_per_layer = EmbeddingTable(config.vocab_size_per_layer_input, inner, per_layer**0.5)
+            self.embed_tokens_per_layer = EmbeddingTable(
+                config.vocab_size_per_layer_input, inner, per_layer**0.5
+            )
             self.per_layer_model_projection = Linear(width, inner)
             self.per_layer_projection_norm = RmsNorm(per_layer, config.rms_norm_eps)
 
     def embed(self, ids: Tensor) -> Embedded:
         """(N,) int64 token ids -> rows for `forward`."""
-        hidden = self.embed_tokens(ids)  # (N,) -> (N, C)
+        dtype = self.norm.weight.dtype
+        hidden = self.embed_tokens(ids, dtype)  # (N,) -> (N, C)
         if not self.config.hidden_size_per_layer_input:
             return Embedded(hidden, None)
-        rows = self.embed_tokens_per_layer(ids)  # (N,) -> (N, L·P)
+        rows = self.embed_tokens_per_layer(ids, dtype)  # (N,) -> (N, L·P)
         projection, norm = self.per_layer_model_projection.weight, self.per_layer_projection_norm.weight
         return Embedded(hidden, per_layer_inputs(hidden, rows, projection, norm, self.config))
 
@@ -46,23 +50,24 @@ class TextModel(nn.Module):
 
         Layers that share K and V run for those rows only, since nobody else reads what they make.
         """
-        seen: dict[int, KeysValues] = {}
+        latest: dict[AttentionKind, KeysValues] = {}
         outputs = step.outputs
         angles = self._rotations(step, embedded.hidden.dtype)
-        for index, layer in enumerate(self.layers):
-            if index == self.config.first_shared_layer and outputs is not None:
+        for spec, layer in zip(self.plan, self.layers, strict=True):
+            if spec.index == self.config.first_shared_layer and outputs is not None and step.num_groups == 1:
                 embedded, step, outputs = embedded.take(outputs), step.take(outputs), None
                 angles = self._rotations(step, embedded.hidden.dtype)
-            per_layer = None if embedded.per_layer is None else embedded.per_layer[:, index]  # (N, P)
-            shared = seen.get(layer.spec.kv_layer)
-            hidden, seen[index] = layer(embedded.hidden, per_layer, shared, angles, step)
+            per_layer = None if embedded.per_layer is None else embedded.per_layer[:, spec.index]  # (N, P)
+            shared = None if spec.owns_kv else latest[spec.kind]
+            hidden, latest[spec.kind] = layer(embedded.hidden, per_layer, shared, angles, step)
             embedded = Embedded(hidden, embedded.per_layer)
-        return self.norm(embedded.hidden if outputs is None else embedded.hidden[outputs])
+        normed: Tensor = self.norm(embedded.hidden if outputs is None else embedded.hidden[outputs])
+        return normed
 
     def _rotations(self, step: Step, dtype: torch.dtype) -> dict[AttentionKind, tuple[Tensor, Tensor]]:
         """Cosine and sine of every row for each kind of layer."""
         device = step.positions.device
         return {
             kind: rotations(step.positions, inverse_frequencies(spec.rope, spec.head_dim, device), dtype)
-            for kind, spec in self._spec_of_kind.items()
+            for kind, spec in {spec.kind: spec for spec in self.plan}.items()
         }

@@ -1,0 +1,1 @@
+"""The embedded model nano: its text, its vocabulary, its training, its measure."""

@@ -12,9 +12,9 @@ Check = Literal["exact", "contains", "calls", "json", "refuses", "answers"]
 class Example:
     """A conversation in OpenAI's shape.
 
-    messages: the last one, and every other of role assistant, are what the model learns to say; the assistant's
-    thought is its field `reasoning`.  check: how the last message is scored where the example is a held-out case.
-    wanted: what `contains` looks for; empty: the last message's whole text.
+    messages: those of role assistant, the last one among them, are what the model learns to say; a thought is
+    in their field `reasoning`.  check: how the last message is scored where the example is a held-out case.
+    wanted: what `contains` looks for.
     """
 
     task: str
@@ -42,7 +42,10 @@ def answer(text: str, thought: str | None = None) -> Json:
 
 
 def call(calls: list[tuple[str, Json]], first_id: int = 1, thought: str | None = None) -> Json:
-    """The model's message that calls tools: (name, arguments) of each; ids are c<first_id>, c<first_id + 1>, …"""
+    """The model's message that calls tools.
+
+    calls: (name, arguments) of each; their ids are c<first_id>, c<first_id + 1>, …
+    """
     listed = [
         {"id": f"c{first_id + i}", "type": "function", "function": {"name": name, "arguments": arguments}}
         for i, (name, arguments) in enumerate(calls)

@@ -7,6 +7,7 @@ from typing import Any
 from recipes.nano.everyday import draw_everyday
 from recipes.nano.example import Example, Json, Split, answer, call, tool_result, user
 from recipes.nano.lexicon import Lexicon
+from recipes.nano.talk import filler
 from recipes.nano.toolset import Tool, action, draw_arguments, draw_tool, draw_tools, request
 
 NO_TOOL = "None of my tools can do that."
@@ -72,7 +73,9 @@ def tools(rng: random.Random, split: Split) -> Example:
     wish, calls = draw_wish(lexicon, declared)
     think = rng.random() < 0.25
     messages = [user(wish), call(calls, thought=thought_for(calls) if think else None)]
-    return Example(task="tools", messages=messages, tools=[t.schema() for t in declared], think=think, check="calls")
+    return Example(
+        task="tools", messages=messages, tools=[t.schema() for t in declared], think=think, check="calls"
+    )
 
 
 def tool_conversation(rng: random.Random, split: Split) -> Example:
@@ -81,7 +84,7 @@ def tool_conversation(rng: random.Random, split: Split) -> Example:
     declared = draw_mixed_tools(lexicon, rng.choice((2, 2, 3)))
     messages: list[Json] = []
     number = 1
-    for turn in range(rng.choice((2, 3, 4))):
+    for turn in range(rng.choice((2, 2, 3, 3, 4) if len(declared) == 2 else (2, 2, 3))):
         if turn and rng.random() < 0.1:
             messages += [user(_foreign_wish(lexicon, declared)), answer(NO_TOOL)]
             continue
@@ -137,7 +140,9 @@ def tool_answers(rng: random.Random, split: Split) -> Example:
         tool = draw_tool(lexicon, verb, noun)
     arguments = {p.name: lexicon.text_value() for p in tool.parameters if p.kind == "string" and p.required}
     arguments = dict(list(arguments.items())[:1])
-    tool = Tool(tool.name, verb, noun, tool.description, tuple(p for p in tool.parameters if p.name in arguments))
+    tool = Tool(
+        tool.name, verb, noun, tool.description, tuple(p for p in tool.parameters if p.name in arguments)
+    )
     value = next(iter(arguments.values()))
     think = rng.random() < 0.2
     messages: list[Json] = []
@@ -182,3 +187,13 @@ def everyday(rng: random.Random, split: Split) -> Example:
     if rng.random() < 0.6:
         messages += [tool_result(name, response), answer(reply, "The tool answered." if think else None)]
     return Example(task="everyday", messages=messages, tools=declared, think=think, check="calls")
+
+
+def other_with_tools(rng: random.Random, split: Split) -> Example:
+    """Tools are declared, and the user wants something else: a fact, small talk, a thing unknown."""
+    lexicon = Lexicon(rng, split)
+    schemas = [t.schema() for t in draw_tools(lexicon, rng.choice((1, 1, 2)))]
+    if rng.random() < 0.4:
+        schemas[0] = draw_everyday(Lexicon(rng, "train"))[0]
+    messages = [m for _ in range(rng.choice((1, 2))) for m in filler(rng, split)]
+    return Example(task="other_with_tools", messages=messages, tools=schemas)

@@ -19,6 +19,7 @@ DESCRIPTIONS = (
     "{Verb} the {noun} of the user.",
     "Tool to {verb} a {noun}.",
 )
+MORE = ("and return the {}.", "for a {} {}.", "with its {}.", "of a {}. Returns the {}.")
 OPENINGS = (
     "{do}.",
     "{do}",
@@ -113,6 +114,8 @@ def draw_tool(lexicon: Lexicon, verb: str, noun: str) -> Tool:
         if (parameter := lexicon.parameter()) not in (verb, noun):
             names[parameter] = None
     text = rng.choice(DESCRIPTIONS).format(verb=verb, Verb=verb.capitalize(), noun=noun)
+    if rng.random() < 0.1:
+        text = f"{text.rstrip('.')} {rng.choice(MORE).format(*lexicon.words(2))}"
     return Tool(name, verb, noun, text, tuple(draw_parameter(lexicon, p) for p in names))
 
 
@@ -144,7 +147,11 @@ def said(lexicon: Lexicon, value: Any) -> str:
     if value is True or value is False:
         return lexicon.rng.choice((("off", "no", "false"), ("on", "yes", "true"))[value])
     text = str(value)
-    return f'"{text}"' if isinstance(value, str) and lexicon.rng.random() < (0.5 if " " in text else 0.05) else text
+    return (
+        f'"{text}"'
+        if isinstance(value, str) and lexicon.rng.random() < (0.5 if " " in text else 0.05)
+        else text
+    )
 
 
 def draw_arguments(lexicon: Lexicon, tool: Tool) -> Json:
@@ -160,10 +167,16 @@ def action(lexicon: Lexicon, tool: Tool, arguments: Json) -> str:
     kinds = {p.name: p.kind for p in tool.parameters}
     rest = list(arguments.items())
     rng.shuffle(rest)
-    if rest and kinds[rest[0][0]] in ("string", "enum") and rng.random() < (0.5 if len(tool.parameters) == 1 else 0.0):
+    if (
+        rest
+        and kinds[rest[0][0]] in ("string", "enum")
+        and rng.random() < (0.5 if len(tool.parameters) == 1 else 0.0)
+    ):
         text += f" {rng.choice(IMPLICIT)} {said(lexicon, rest.pop(0)[1])}"
     parts = [
-        rng.choice(GIVEN).format(p=name if rng.random() < 0.3 else name.replace("_", " "), v=said(lexicon, value))
+        rng.choice(GIVEN).format(
+            p=name if rng.random() < 0.3 else name.replace("_", " "), v=said(lexicon, value)
+        )
         for name, value in rest
     ]
     if parts:

@@ -1,7 +1,7 @@
 """Pairs of models, ours and transformers', with the same random weights in small shapes.
 
-Weights are drawn so that the model is well conditioned and no norm, scale or scalar is neutral: code that forgets one
-gives other logits.
+Weights are drawn so that the model is well conditioned and no norm, scale or scalar is neutral: code that
+forgets one gives other logits.
 """
 
 from dataclasses import replace
@@ -74,7 +74,9 @@ ODD = {
 
 def model_config(text: TextConfig) -> ModelConfig:
     """A whole model's config around a decoder's, without towers."""
-    tokens = MediaTokens(image=10, begin_image=11, end_image=12, audio=13, begin_audio=14, end_audio=15, video=16)
+    tokens = MediaTokens(
+        image=10, begin_image=11, end_image=12, audio=13, begin_audio=14, end_audio=15, video=16
+    )
     return ModelConfig(
         text=text, vision=None, audio=None, media_tokens=tokens, soft_tokens_per_image=280, dtype="float32"
     )
@@ -130,7 +132,9 @@ def draw(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     noise = torch.randn(shape, generator=generator)
     if name.endswith("layer_scalar"):
         return 0.9 + 0.2 * torch.rand(shape, generator=generator)
-    if name.endswith("q_norm.weight"):  # the attention scale is 1, so a trained q_norm holds 1/sqrt(head width)
+    if name.endswith(
+        "q_norm.weight"
+    ):  # the attention scale is 1, so a trained q_norm holds 1/sqrt(head width)
         return (1 + 0.2 * noise) * shape[0] ** -0.5
     if "post_" in name and "norm" in name:
         return 0.3 * (1 + 0.2 * noise)
@@ -147,7 +151,9 @@ def fill(model: torch.nn.Module, seed: int) -> None:
             tensor.copy_(draw(name, tensor.shape, generator))
 
 
-def pair(text: TextConfig, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Gemma4, Gemma4ForCausalLM]:
+def pair(
+    text: TextConfig, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[Gemma4, Gemma4ForCausalLM]:
     """Our model and theirs, with the same weights."""
     theirs = Gemma4ForCausalLM(their_config(text)).to(dtype).eval()
     fill(theirs, seed)

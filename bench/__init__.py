@@ -1,0 +1,1 @@
+"""Measurements of speed and memory; their figures go into docs/log.md."""

@@ -1,0 +1,6 @@
+"""`python -m gemcut` is `gemcut`."""
+
+from gemcut.cli.main import main
+
+if __name__ == "__main__":
+    main()

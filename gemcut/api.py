@@ -1,0 +1,291 @@
+"""`Gemma`: a model in the hands of a Python user."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gemcut.engine.naive import Token, check_prompt, generate
+from gemcut.engine.sampling import Sampler, SamplingParams
+from gemcut.engine.stop_strings import StopStrings
+from gemcut.load import Dtype, Loaded, load
+from gemcut.model.step import whole_sequences
+from gemcut.prompt.assemble import Prompt, assemble
+from gemcut.prompt.messages import Conversation, ToolCall
+from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
+from gemcut.prompt.text_stream import TextStream
+from gemcut.prompt.tokenizer import Tokenizer
+from gemcut.prompt.tools import Tools
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens read and made."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a reply took.
+
+    first_token_s: until the first token was there, the prompt's reading included.
+    tokens_per_s: of the tokens after the first; 0 where there were none.
+    """
+
+    first_token_s: float
+    tokens_per_s: float
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a reply ended.
+
+    reason: "stop" at the model's own end or at a stop text, "length" at max_tokens or a full context,
+    "tool_calls" where the model waits for the results of its calls.
+    """
+
+    reason: FinishReason
+    usage: Usage
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One piece of a reply as it comes.
+
+    kind: "text" and "thought" carry `text`; "tool_call" carries `tool_call`; "malformed_call" carries in
+    `text` what the model wrote where a call should be; "finish" comes last and carries `finish`.
+    """
+
+    kind: Literal["text", "thought", "tool_call", "malformed_call", "finish"]
+    text: str = ""
+    tool_call: ToolCall | None = None
+    finish: Finish | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole reply."""
+
+    text: str
+    thoughts: str
+    tool_calls: tuple[ToolCall, ...]
+    malformed_calls: tuple[str, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What follows a raw prompt.
+
+    token_ids: as made, a closing stop token included.  logprobs: natural log of each one's probability by
+    the model.
+    text: their text without control tokens, ended before a stop text.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+
+
+class Gemma:
+    """A loaded model: replies, streams, completions, logits.
+
+    It keeps nothing between calls, so many threads may hold one.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self.config = loaded.config
+        self.model = loaded.model
+
+    @classmethod
+    def load(
+        cls,
+        source: str = "nano",
+        *,
+        device: str | None = None,
+        dtype: Dtype | None = None,
+        offline: bool = False,
+    ) -> "Gemma":
+        """A model by size ("nano", "e2b", "e4b", "12b", "26b", "31b"), hub id or folder.
+
+        device: None takes a GPU where there is one.  dtype: None takes what the checkpoint's config says.
+        offline: never ask the network.
+        Raises UnknownModel, CheckpointError (with what to do) and BadOption.
+        """
+        return cls(load(source, device=device, dtype=dtype, offline=offline))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to ids and back: `encode(text)`, `decode(ids)`."""
+        return self._loaded.tokenizer
+
+    def prompt(self, messages: Conversation, *, tools: Tools | None = None, think: bool = False) -> Prompt:
+        """Exactly what the model would read for these messages.
+
+        messages: a string, or a list of messages in OpenAI's shape.  tools: JSON schemas or typed functions.
+        Raises PromptError.
+        """
+        return assemble(messages, tools, think, self._loaded.tokenizer, self._loaded.template)
+
+    def reply(
+        self,
+        messages: Conversation,
+        *,
+        tools: Tools | None = None,
+        think: bool = False,
+        sampling: SamplingParams | None = None,
+    ) -> Reply:
+        """The model's whole answer; see `stream`."""
+        deltas = list(self.stream(messages, tools=tools, think=think, sampling=sampling))
+        finish = deltas[-1].finish
+        assert finish is not None, "a stream ends with its finish"
+        return Reply(
+            text="".join(delta.text for delta in deltas if delta.kind == "text"),
+            thoughts="".join(delta.text for delta in deltas if delta.kind == "thought"),
+            tool_calls=tuple(delta.tool_call for delta in deltas if delta.tool_call is not None),
+            malformed_calls=tuple(delta.text for delta in deltas if delta.kind == "malformed_call"),
+            finish_reason=finish.reason,
+            usage=finish.usage,
+            timing=finish.timing,
+        )
+
+    def stream(
+        self,
+        messages: Conversation,
+        *,
+        tools: Tools | None = None,
+        think: bool = False,
+        sampling: SamplingParams | None = None,
+    ) -> Iterator[Delta]:
+        """The model's answer piece by piece, the last piece saying how it ended.
+
+        messages: a string, or a list of messages in OpenAI's shape.  tools: JSON schemas or typed functions.
+        think: let the model think before it answers.  sampling: None takes the model's own defaults.
+        Raises PromptError and BadSampling before the first piece.
+        """
+        prompt = self.prompt(messages, tools=tools, think=think)
+        params = SamplingParams() if sampling is None else sampling
+        check_prompt(prompt.token_ids, self.config.text.max_position_embeddings)
+        return self._stream(prompt, params)
+
+    def _stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[Delta]:
+        parser = ReplyParser(self.tokenizer, prompt.token_ids)
+        stops = StopStrings(params.stop)
+        clock = _Clock()
+        last, called = None, False
+        for token in self._tokens(prompt.token_ids, params):
+            clock.tick()
+            last = token.id
+            for delta in _deltas(parser.push(token.id), stops):
+                called = called or delta.kind == "tool_call"
+                yield delta
+            if stops.found:
+                break
+        for delta in _deltas(parser.finish(), stops):
+            called = called or delta.kind == "tool_call"
+            yield delta
+        if rest := stops.finish():
+            yield Delta("text", rest)
+        usage = Usage(len(prompt.token_ids), clock.count)
+        yield Delta("finish", finish=Finish(self._reason(last, stops, called), usage, clock.timing()))
+
+    def complete(
+        self, prompt: str | Sequence[int] | Prompt, *, sampling: SamplingParams | None = None
+    ) -> Completion:
+        """What follows a raw prompt: text (control tokens in it count, a missing <bos> is added), ids, or a
+        Prompt.
+
+        Raises EmptyPrompt, PromptTooLong, BadSampling.
+        """
+        params = SamplingParams() if sampling is None else sampling
+        text_stream, stops = TextStream(self.tokenizer), StopStrings(params.stop)
+        tokens: list[Token] = []
+        text = ""
+        for token in self._tokens(self._ids(prompt), params):
+            tokens.append(token)
+            text += stops.push(text_stream.push(token.id))
+            if stops.found:
+                break
+        text += stops.push(text_stream.finish()) + stops.finish()
+        last = tokens[-1].id if tokens else None
+        return Completion(
+            text=text,
+            token_ids=tuple(token.id for token in tokens),
+            logprobs=tuple(token.logprob for token in tokens),
+            finish_reason=self._reason(last, stops, called=False),
+        )
+
+    def logits(self, prompt: Sequence[int] | Prompt) -> Tensor:
+        """Logits (T, V) float32 of every position of a prompt, each for the token that follows it."""
+        ids = self._ids(prompt)
+        check_prompt(ids, self.config.text.max_position_embeddings + 1)
+        weight = self.model.model.language_model.norm.weight
+        with torch.inference_mode():
+            step = whole_sequences([len(ids)], self.config.text, weight.device)
+            hidden = self.model(self.model.embed(torch.tensor(ids, device=weight.device)), step)
+            return self.model.logits(hidden).float()
+
+    def _ids(self, prompt: str | Sequence[int] | Prompt) -> Sequence[int]:
+        if isinstance(prompt, Prompt):
+            return prompt.token_ids
+        if not isinstance(prompt, str):
+            return prompt
+        ids = self.tokenizer.encode(prompt, special=True)
+        bos = self.tokenizer.special.bos
+        return ids if not ids or ids[0] == bos else [bos, *ids]
+
+    def _tokens(self, prompt_ids: Sequence[int], params: SamplingParams) -> Iterator[Token]:
+        generation = self._loaded.generation
+        sampler = Sampler.resolve(params, generation)
+        return generate(self.model, prompt_ids, sampler, generation.stop_ids, params.max_tokens)
+
+    def _reason(self, last: int | None, stops: StopStrings, called: bool) -> FinishReason:
+        if not stops.found and last not in self._loaded.generation.stop_ids:
+            return "length"
+        return "tool_calls" if called and not stops.found else "stop"
+
+
+class _Clock:
+    """Counts tokens and when they came."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._start = self._first = self._last = time.perf_counter()
+
+    def tick(self) -> None:
+        self._last = time.perf_counter()
+        if self.count == 0:
+            self._first = self._last
+        self.count += 1
+
+    def timing(self) -> Timing:
+        decoding = self._last - self._first
+        rate = (self.count - 1) / decoding if decoding > 0 else 0.0
+        return Timing(first_token_s=self._first - self._start, tokens_per_s=rate)
+
+
+def _deltas(events: Sequence[object], stops: StopStrings) -> Iterator[Delta]:
+    """The parser's events as pieces of the reply; stop texts end its text and hide what is behind."""
+    for event in events:
+        match event:
+            case TextDelta(text):
+                if shown := stops.push(text):
+                    yield Delta("text", shown)
+            case ThoughtDelta(text):
+                yield Delta("thought", text)
+            case ToolCallParsed(call) if not stops.found:
+                yield Delta("tool_call", tool_call=call)
+            case ToolCallMalformed(raw, _) if not stops.found:
+                yield Delta("malformed_call", raw)

@@ -1,0 +1,103 @@
+"""What users are told of a model: from its row in the family, and from its files where they are on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from gemcut.checkpoint.config_file import read_config, read_generation_config
+from gemcut.checkpoint.find import find_checkpoint
+from gemcut.config import GenerationConfig, TextConfig
+from gemcut.errors import CheckpointError
+from gemcut.family import BYTES_OF_BFLOAT16, FAMILIES, Family, Size
+from gemcut.model.layer_plan import unused_tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """One model.
+
+    folder: where its files are, None where they would have to be downloaded.
+    parameters: all weights that it can use.  active: those that a step of one text token computes with.
+    load_bytes: memory of the text model in bfloat16, without the per-layer table, which stays on disk.
+    disk_bytes: of the files' tensors in bfloat16.
+    generation: how it samples unless told otherwise; None until its files are there.
+    """
+
+    name: str
+    title: str
+    hub_id: str | None
+    folder: Path | None
+    takes: tuple[str, ...]
+    text: TextConfig
+    generation: GenerationConfig | None
+    parameters: int
+    active: int
+    load_bytes: int
+    disk_bytes: int
+
+
+def read_facts(source: str) -> ModelFacts:
+    """What there is to tell of a size, a hub id or a folder; nothing is downloaded.
+
+    Raises UnknownModel, or CheckpointError where the numbers are in files that are missing or damaged.
+    """
+    row = next((row for row in FAMILIES if source in (row.name, row.hub_id)), None)
+    if row is None or row.size is None:
+        return _facts_of_files(source, row)
+    return _facts_of_size(row, row.size)
+
+
+def _facts_of_size(row: Family, size: Size) -> ModelFacts:
+    try:
+        folder = find_checkpoint(row.name, offline=True, progress=None)
+    except CheckpointError:  # not downloaded
+        folder = None
+    return ModelFacts(
+        name=row.name,
+        title=row.title,
+        hub_id=row.hub_id,
+        folder=folder,
+        takes=row.takes,
+        text=size.text,
+        generation=None if folder is None else read_generation_config(folder),
+        parameters=size.parameters.total,
+        active=size.active_parameters,
+        load_bytes=size.load_bytes,
+        disk_bytes=size.disk_bytes,
+    )
+
+
+def _facts_of_files(source: str, row: Family | None) -> ModelFacts:
+    from gemcut.checkpoint.weights import WeightFiles  # brings torch, which takes a second to import
+
+    folder = find_checkpoint(source, offline=True, progress=None)
+    config = read_config(folder)
+    tensors = WeightFiles.open(folder).tensors
+    unused = unused_tensors(config.text)
+    numels = {name: prod(tensor.shape) for name, tensor in tensors.items() if name not in unused}
+    text = _sum(numels, "") - _sum(numels, "vision") - _sum(numels, "audio")
+    table = _sum(numels, "embed_tokens_per_layer.")
+    experts = _sum(numels, ".experts.")
+    mixture = config.text.experts
+    idle = 0 if mixture is None else experts - experts * mixture.top_k_experts // mixture.num_experts
+    media = ("image", "video") if config.vision is not None else ()
+    return ModelFacts(
+        name=source,
+        title=source if row is None else row.title,
+        hub_id=None,
+        folder=folder,
+        takes=("text", *media, *(("audio",) if config.audio is not None else ()))
+        if row is None
+        else row.takes,
+        text=config.text,
+        generation=read_generation_config(folder),
+        parameters=sum(numels.values()),
+        active=text - table - idle,
+        load_bytes=BYTES_OF_BFLOAT16 * (text - table),
+        disk_bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+    )
+
+
+def _sum(numels: Mapping[str, int], part: str) -> int:
+    return sum(numel for name, numel in numels.items() if part in name)

@@ -1,0 +1,33 @@
+"""What a run needs before it can answer: the model, and the tools of a file."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from gemcut.api import Gemma
+from gemcut.checkpoint.find import find_checkpoint
+from gemcut.cli.screen import Screen
+from gemcut.errors import BadTools
+from gemcut.load import Dtype
+from gemcut.prompt.tools import read_tools
+
+
+def open_model(source: str, device: str | None, dtype: str | None, offline: bool, screen: Screen) -> Gemma:
+    """The model, downloaded first where it must be; the screen says what is being waited for.
+
+    Raises UnknownModel, CheckpointError, BadOption.
+    """
+    folder = find_checkpoint(source, offline=offline, progress=screen.note)
+    with screen.waiting(f"loading {source} …"):
+        return Gemma.load(
+            str(folder.resolve()), device=device, dtype=cast("Dtype | None", dtype), offline=offline
+        )
+
+
+def read_tool_file(path: Path) -> tuple[dict[str, Any], ...]:
+    """The tools that a JSON file declares; raises BadTools where it is something else."""
+    try:
+        declared = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadTools(f"{path} is not JSON ({error}); write a list of tools in it") from None
+    return read_tools(declared)

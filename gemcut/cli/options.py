@@ -1,0 +1,50 @@
+"""The arguments and options that commands share, each with its help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A size (`gemcut list`), a hub id, a folder, or a .gguf file.",
+        show_default=False,
+    ),
+]
+System = Annotated[str | None, typer.Option(help="The system prompt: what the model should be and do.")]
+Think = Annotated[bool, typer.Option("--think/--no-think", help="Let the model think before it answers.")]
+Tools = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A JSON list of tools (OpenAI function schemas); calls are printed, not carried out.",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+    ),
+]
+Temperature = Annotated[float | None, typer.Option(help="Randomness; 0 always takes the likeliest token.")]
+TopK = Annotated[int | None, typer.Option(help="Draw from this many likeliest tokens only.")]
+TopP = Annotated[
+    float | None, typer.Option(help="Draw from the likeliest tokens that make up this probability.")
+]
+MinP = Annotated[
+    float | None, typer.Option(help="Drop tokens below this share of the likeliest one's probability.")
+]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Above 1, tokens that were said become unlikelier.")
+]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same answer.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Stop after this many tokens, thoughts included.")]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Stop where the answer comes to this text; may be repeated."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …  [default: a GPU where there is one]")]
+Dtype = Annotated[
+    str | None, typer.Option(help="bfloat16, float16 or float32  [default: as the checkpoint has it]")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network: only what is on disk.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -1,0 +1,93 @@
+"""`gemcut run`: ask a model, once or in a conversation."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gemcut.cli import options
+from gemcut.cli.arguments import model_and_prompt, piped_text, with_piped
+from gemcut.cli.screen import Screen
+from gemcut.errors import BadOption, EmptyPrompt
+
+if TYPE_CHECKING:
+    from gemcut.cli.conversation import Conversation
+
+First = Annotated[
+    str | None,
+    typer.Argument(metavar="MODEL", help="A size (`gemcut list`), a hub id, a folder. Without one: nano."),
+]
+Second = Annotated[
+    str | None,
+    typer.Argument(metavar="PROMPT", help="What to ask. Without one, on a terminal: a conversation."),
+]
+
+
+def run(
+    model: First = None,
+    prompt: Second = None,
+    system: options.System = None,
+    think: options.Think = False,
+    tools: options.Tools = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    seed: options.Seed = None,
+    max_tokens: options.MaxTokens = None,
+    stop: options.Stop = None,
+    as_json: options.AsJson = False,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    offline: options.Offline = False,
+) -> None:
+    """Ask a model once, or hold a conversation with it.
+
+    A lone word is the MODEL where it is a size, a folder, a .gguf file or a hub id (org/name), else the PROMPT
+    for nano. Piped text is the prompt, or follows PROMPT. The answer goes to stdout, all else to stderr.
+    """
+    from gemcut.cli.conversation import Conversation, Settings  # torch takes seconds, and --help needs none
+    from gemcut.cli.once import answer_as_json, answer_once
+    from gemcut.cli.opening import open_model, read_tool_file
+    from gemcut.engine.sampling import SamplingParams
+
+    source, question = model_and_prompt(model, prompt)
+    question = with_piped(question, piped_text())
+    _check_question(question, as_json)
+    sampling = SamplingParams(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        max_tokens=max_tokens,
+        stop=() if stop is None else tuple(stop),
+    )
+    declared = () if tools is None else read_tool_file(tools)
+    settings = Settings(system=system, think=think, tools=declared, sampling=sampling)
+    screen = Screen()
+    gemma = open_model(source, device, dtype, offline, screen)
+    if question is None:
+        _converse(Conversation(gemma, source, settings, screen))
+    elif as_json:
+        answer_as_json(gemma, question, settings, source)
+    else:
+        answer_once(gemma, question, settings, screen)
+
+
+def _check_question(question: str | None, as_json: bool) -> None:
+    if question is None and not sys.stdin.isatty():
+        raise EmptyPrompt("there is nothing to answer: standard input is empty; give a prompt, or pipe one")
+    if question is None and as_json:
+        raise BadOption("--json answers one prompt; give it, or pipe it")
+
+
+def _converse(conversation: "Conversation") -> None:
+    from gemcut.cli.chat import chat
+    from gemcut.cli.line_editor import LineEditor
+    from gemcut.cli.slash import COMMANDS
+
+    conversation.screen.note(f"{conversation.source} · /help lists what you can type, Ctrl-D leaves")
+    chat(conversation, LineEditor(list(COMMANDS)), conversation.screen)

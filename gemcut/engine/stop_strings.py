@@ -1,0 +1,43 @@
+"""Stop texts that may straddle tokens: text is held back while it could be the beginning of one."""
+
+from collections.abc import Sequence
+
+
+class StopStrings:
+    """Lets text through until one of `stops` appears; that text and all behind it is dropped."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self.stops = tuple(stops)
+        self.found = False
+        self._held = ""
+
+    def push(self, text: str) -> str:
+        """The part of the text so far that can be shown; empty once a stop was found."""
+        if self.found:
+            return ""
+        self._held += text
+        places = [place for stop in self.stops if (place := self._held.find(stop)) >= 0]
+        if places:
+            self.found = True
+            return self._release(min(places))
+        return self._release(len(self._held) - self._open())
+
+    def finish(self) -> str:
+        """What was held back, at the end of the reply."""
+        return "" if self.found else self._release(len(self._held))
+
+    def _release(self, length: int) -> str:
+        shown, self._held = self._held[:length], self._held[length:]
+        return shown
+
+    def _open(self) -> int:
+        """How many characters at the end could begin a stop."""
+        return max(
+            (
+                size
+                for stop in self.stops
+                for size in range(1, min(len(stop), len(self._held) + 1))
+                if self._held.endswith(stop[:size])
+            ),
+            default=0,
+        )

@@ -1,0 +1,156 @@
+"""Folder and options to model, tokenizer and template: the only place where the parts meet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gemcut.checkpoint.config_file import read_config, read_generation_config
+from gemcut.checkpoint.find import find_checkpoint
+from gemcut.checkpoint.weights import TensorInfo, WeightFiles
+from gemcut.config import GenerationConfig, ModelConfig
+from gemcut.errors import BadOption, WeightMismatch
+from gemcut.model.gemma4 import Gemma4
+from gemcut.model.layer_plan import unused_tensors
+from gemcut.prompt.template import ChatTemplate
+from gemcut.prompt.tokenizer import Tokenizer
+
+Dtype = Literal["bfloat16", "float16", "float32", "float64"]
+PER_LAYER_TABLE = "model.language_model.embed_tokens_per_layer.weight"
+TOWERS = (
+    "model.vision_tower.",
+    "model.audio_tower.",
+    "model.embed_vision.",
+    "model.embed_audio.",
+    "model.vision_embedder.",
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to run, with all that belongs to it."""
+
+    folder: Path
+    config: ModelConfig
+    generation: GenerationConfig
+    model: Gemma4
+    tokenizer: Tokenizer
+    template: ChatTemplate
+
+
+def load(source: str, *, device: str | None, dtype: Dtype | None, offline: bool) -> Loaded:
+    """A model from a size's name, a hub id or a folder.
+
+    device: None takes a GPU where there is one.  dtype: None takes what config.json says.
+    Raises the errors of gemcut.errors for anything that is missing, damaged or impossible.
+    """
+    folder = find_checkpoint(source, offline=offline)
+    config = read_config(folder)
+    model = load_model(folder, config, pick_device(device), pick_dtype(dtype, config))
+    return Loaded(
+        folder=folder,
+        config=config,
+        generation=read_generation_config(folder),
+        model=model,
+        tokenizer=Tokenizer.from_folder(folder),
+        template=ChatTemplate.from_folder(folder),
+    )
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device of that name; the GPU where there is one, else the CPU, for None.  Raises BadOption."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadOption(
+            f"device {name!r} cannot be used here ({reason}); this machine has: {_devices()}"
+        ) from error
+    return device
+
+
+def _devices() -> str:
+    return ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
+
+
+def pick_dtype(name: str | None, config: ModelConfig) -> torch.dtype:
+    """The dtype of that name, or the checkpoint's own.  Raises BadOption."""
+    known = {
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+        "float32": torch.float32,
+        "float64": torch.float64,
+    }
+    if name is not None and name not in known:
+        raise BadOption(f"dtype {name!r} is not one of {', '.join(known)}")
+    return known[config.dtype if name is None else name]
+
+
+def load_model(folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Gemma4:
+    """The model with its weights, built on the meta device and filled tensor by tensor.
+
+    On a CPU the per-layer table stays memory-mapped: of its gigabytes only a row for each token is ever read.
+    Raises WeightMismatch, BadWeightFile, CheckpointNotFound.
+    """
+    with torch.device("meta"):
+        model = Gemma4(config).to(dtype)
+    wanted = dict(model.named_parameters())
+    files = WeightFiles.open(folder)
+    _check_tensors(folder, wanted, files.tensors, config)
+    mapped = [name for name in wanted if name == PER_LAYER_TABLE and device.type == "cpu"]
+    for name in mapped:
+        _place(model, name, files.mapped(name))
+    for name, tensor in files.stream([name for name in wanted if name not in mapped]):
+        _place(model, name, torch.empty(tensor.shape, dtype=dtype, device=device).copy_(tensor))
+    return model.eval().requires_grad_(False)
+
+
+def _place(model: Gemma4, name: str, tensor: Tensor) -> None:
+    owner, _, leaf = name.rpartition(".")
+    model.get_submodule(owner).register_parameter(leaf, nn.Parameter(tensor, requires_grad=False))
+
+
+def _check_tensors(
+    folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, TensorInfo], config: ModelConfig
+) -> None:
+    """Raises WeightMismatch unless the files hold the model's tensors, in their shapes, and no others.
+
+    Tolerated: K and V that shared layers do not use, and towers for images and sound, which are not built
+    yet.
+    """
+    unused = unused_tensors(config.text)
+    left = [
+        name for name in found if name not in wanted and name not in unused and not name.startswith(TOWERS)
+    ]
+    problems = {
+        "lacks": [name for name in wanted if name not in found],
+        "has, unknown to this model,": left,
+        "has in another shape": [
+            f"{name} {list(found[name].shape)} for {list(tensor.shape)}"
+            for name, tensor in wanted.items()
+            if name in found and found[name].shape != tuple(tensor.shape)
+        ],
+        "has in a dtype that is no float": [
+            f"{name} {found[name].dtype}"
+            for name in wanted
+            if name in found
+            and found[name].dtype not in (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+        ],
+    }
+    said = [f"{what} {_few(names)}" for what, names in problems.items() if names]
+    if said:
+        raise WeightMismatch(
+            f"the checkpoint in {folder} does not fit its config.json: it {'; it '.join(said)};"
+            " download it again or correct config.json"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,138 @@
+"""Messages → token ids: exactly what the model reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gemcut.errors import TemplateFailed, UnsupportedInput
+from gemcut.prompt.escape import encode_protected, protect
+from gemcut.prompt.messages import (
+    Conversation,
+    MediaPart,
+    Message,
+    check_answerable,
+    pair_responses,
+    read_messages,
+)
+from gemcut.prompt.template import ChatTemplate
+from gemcut.prompt.tokenizer import Tokenizer
+from gemcut.prompt.tools import Tools, read_tools
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model reads: the ids, and the media that belong to their placeholders, in order."""
+
+    token_ids: tuple[int, ...]
+    media: tuple[MediaPart, ...] = ()
+
+
+def assemble(
+    messages: Conversation,
+    tools: Tools | None,
+    think: bool,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    trust_control_tokens: bool = False,
+) -> Prompt:
+    """The prompt for the model's next turn, with exactly one `<bos>`, at its start.
+
+    Control strings in the messages and tools stay plain text unless trust_control_tokens is set.
+    Raises BadMessages, EmptyPrompt, BadTools, TemplateFailed; UnsupportedInput for images, audio and video.
+    """
+    checked = read_messages(messages)
+    check_answerable(checked)
+    conversation: list[Any] = template_messages(checked)
+    declared: list[Any] = list(read_tools(tools))
+    if not trust_control_tokens:
+        conversation, declared = protect(conversation), protect(declared)
+    rendered = template.render(conversation, tools=declared, think=think)
+    ids = (
+        tokenizer.encode(rendered, special=True)
+        if trust_control_tokens
+        else encode_protected(rendered, tokenizer)
+    )
+    return Prompt(_with_one_bos(ids, tokenizer.special.bos))
+
+
+def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages in the shape that chat templates read.
+
+    Three things happen on the way. Thoughts within an assistant's text are taken out (templates do so too,
+    but here it must come before control strings are marked). An assistant's text and calls become two
+    messages, text first, as the model wrote them: the official template would print the text after the
+    responses, and leave no turn for the answer. Responses go where Google's own format has them, on the
+    caller's message: every version of the official template reads them there, and mappings nowhere else.
+    Raises UnsupportedInput for images, audio and video.
+    """
+    pairs = pair_responses(messages)
+    written: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        where = f"message {index}"
+        if message.role == "tool":
+            caller, number = pairs[index]
+            response = {
+                "name": messages[caller].tool_calls[number].name,
+                "response": _response(where, message),
+            }
+            written[-1].setdefault("tool_responses", []).append(response)
+        elif message.role == "assistant":
+            written += _assistant(where, message)
+        else:
+            written.append({"role": message.role, "content": _content(where, message)})
+    return written
+
+
+def strip_thoughts(text: str) -> str:
+    """The text without its `<|channel>…<channel|>` spans, trimmed."""
+    return "".join(part.split("<|channel>")[0] for part in text.split("<channel|>")).strip()
+
+
+def _assistant(where: str, message: Message) -> list[dict[str, Any]]:
+    """One message, or two where it holds both text and calls; the thoughts go with the first."""
+    content = _content(where, message)
+    texts = [content] if isinstance(content, str) else [part["text"] for part in content]
+    text = "".join(strip_thoughts(text) for text in texts)
+    said = {"role": "assistant", "content": text, "reasoning": message.reasoning}
+    if not message.tool_calls:
+        return [said]
+    calls = [
+        {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
+        for call in message.tool_calls
+    ]
+    if not text:
+        return [said | {"tool_calls": calls}]
+    return [said, {"role": "assistant", "content": "", "tool_calls": calls}]
+
+
+def _content(where: str, message: Message) -> Any:
+    """The content as a string or a list of text parts."""
+    if isinstance(message.content, str):
+        return message.content
+    for part in message.content:
+        if isinstance(part, MediaPart):
+            raise UnsupportedInput(
+                f"{where} holds {part.kind} input, which gemcut cannot read yet; leave it out"
+            )
+    return [{"type": "text", "text": part} for part in message.content]
+
+
+def _response(where: str, message: Message) -> Any:
+    """A tool's response: a mapping as it is, or text."""
+    if isinstance(message.content, Mapping):
+        return dict(message.content)
+    content = _content(where, message)
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def _with_one_bos(ids: list[int], bos: int) -> tuple[int, ...]:
+    """The ids with `<bos>` at their start, which templates may leave to the tokenizer."""
+    count = ids.count(bos)
+    if count == 0:
+        return (bos, *ids)
+    if count > 1 or ids[0] != bos:
+        place = "one of them not at its start" if count > 1 else "not at its start"
+        raise TemplateFailed(
+            f"the prompt has {count} <bos>, {place}; take <bos> out of the messages or of the chat template"
+        )
+    return tuple(ids)

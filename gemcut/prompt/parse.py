@@ -1,0 +1,186 @@
+"""Token ids of a reply → text, thoughts and tool calls, as they come.
+
+One state machine on ids. Marks of channels, calls and turns are single tokens, so they are never taken for
+text, and text that looks like a mark is never taken for one.
+
+    state     left by                                              entered by
+    text      any of the below                                     the start; <channel|>; <tool_call|>
+    thought   <channel|>, or any of the below                      <|channel>
+    call      <tool_call|>, or any of these three                  <|tool_call>
+    ended     nothing: what comes after is ignored                 <turn|>  <eos>  <|tool_response>  <|turn>
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gemcut.prompt.call_syntax import MalformedCall, Quoted, call_name, parse_call
+from gemcut.prompt.messages import ToolCall
+from gemcut.prompt.text_stream import TextStream
+from gemcut.prompt.tokenizer import SpecialTokens, Tokenizer
+
+THOUGHT_HEADER = "thought\n"
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ThoughtDelta:
+    """More of the thoughts."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCallStarted:
+    """A call has begun and its name is known; its end is a ToolCallParsed or a ToolCallMalformed."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ToolCallParsed:
+    """A whole call."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True)
+class ToolCallMalformed:
+    """A call that does not follow the syntax.
+
+    raw: what stood between `<|tool_call>` and `<tool_call|>`, control tokens written out.
+    problem: what is wrong with it.
+    """
+
+    raw: str
+    problem: str
+
+
+Event: TypeAlias = TextDelta | ThoughtDelta | ToolCallStarted | ToolCallParsed | ToolCallMalformed
+
+
+class ReplyParser:
+    """The events of one reply.
+
+    prompt_ids: what the model read. Templates may leave a thought channel open at its end (after a tool's
+    response, with thinking on), and then the reply begins within the thought.
+
+    Thoughts come without the word `thought` and the line breaks that belong to the marks. A thought that
+    the model never closes stays a thought: the ids say nothing else, and whoever wants an answer must force
+    the mark. A call that lacks only its closing mark counts as whole.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._special = tokenizer.special
+        self._ends = {
+            self._special.turn_close,
+            self._special.eos,
+            self._special.response_open,
+            self._special.turn_open,
+        }
+        self._stream = TextStream(tokenizer)
+        self._state: Literal["text", "thought", "call", "ended"] = "text"
+        self._header = ""  # of a thought or call: its text as long as that is not known to be over
+        self._in_header = False
+        self._line_break = ""  # of a thought: held, because the one before <channel|> belongs to the mark
+        self._body: list[int] = []  # of a call
+        for token_id in open_tail(prompt_ids, self._special):
+            self.push(token_id)
+
+    def push(self, token_id: int) -> list[Event]:
+        """The events that are certain with this token."""
+        special = self._special
+        if self._state == "ended":
+            return []
+        if token_id in self._ends:
+            return self._enter("ended")
+        if token_id == special.channel_open:
+            return self._enter("thought")
+        if token_id == special.call_open:
+            return self._enter("call")
+        if (self._state, token_id) in (("thought", special.channel_close), ("call", special.call_close)):
+            return self._enter("text")
+        if self._state == "call":
+            return self._push_call(token_id)
+        return self._deltas(self._stream.push(token_id))
+
+    def finish(self) -> list[Event]:
+        """The events of what is still held; the reply is over."""
+        return self._enter("ended")
+
+    def _enter(self, state: Literal["text", "thought", "call", "ended"]) -> list[Event]:
+        """Close what is open, and start the state."""
+        events = self._whole_call() if self._state == "call" else self._deltas(self._stream.finish())
+        self._state = state
+        self._header, self._in_header = "", state in ("thought", "call")
+        self._line_break = ""
+        self._body = []
+        return events
+
+    def _deltas(self, text: str) -> list[Event]:
+        if self._state == "text":
+            return [TextDelta(text)] if text else []
+        if self._in_header:
+            self._header += text
+            if THOUGHT_HEADER.startswith(self._header):
+                return []
+            self._in_header = False
+            text = self._header.removeprefix(THOUGHT_HEADER)
+        text = self._line_break + text
+        self._line_break = "\n" if text.endswith("\n") else ""
+        text = text.removesuffix("\n")
+        return [ThoughtDelta(text)] if text else []
+
+    def _push_call(self, token_id: int) -> list[Event]:
+        self._body.append(token_id)
+        if not self._in_header:
+            return []
+        self._header += self._stream.push(token_id)
+        self._in_header = "{" not in self._header and token_id != self._special.quote
+        name = call_name(self._header)
+        return [] if name is None else [ToolCallStarted(name)]
+
+    def _whole_call(self) -> list[Event]:
+        self._stream.finish()
+        try:
+            name, arguments = parse_call(self._call_parts())
+        except MalformedCall as error:
+            return [ToolCallMalformed(self._tokenizer.decode(self._body, special=True), str(error))]
+        return [ToolCallParsed(ToolCall(name, arguments))]
+
+    def _call_parts(self) -> list[str | Quoted]:
+        """The call's text, cut at its quote tokens; every second stretch is a string."""
+        stretches: list[list[int]] = [[]]
+        for token_id in self._body:
+            if token_id == self._special.quote:
+                stretches.append([])
+            else:
+                stretches[-1].append(token_id)
+        if len(stretches) % 2 == 0:
+            raise MalformedCall("its last string is not closed")
+        texts = [self._tokenizer.decode(stretch, special=True) for stretch in stretches]
+        return [Quoted(text) if number % 2 else text for number, text in enumerate(texts)]
+
+
+def open_tail(prompt_ids: Sequence[int], special: SpecialTokens) -> Sequence[int]:
+    """The end of the prompt from the mark of a thought channel or call that it leaves open; else nothing."""
+    openers = {special.channel_open, special.call_open}
+    marks = openers | {
+        special.turn_open,
+        special.turn_close,
+        special.channel_close,
+        special.call_close,
+        special.response_open,
+        special.response_close,
+    }
+    for start in range(len(prompt_ids) - 1, -1, -1):
+        if prompt_ids[start] in marks:
+            return prompt_ids[start:] if prompt_ids[start] in openers else ()
+    return ()

@@ -1,0 +1,36 @@
+"""Random weights to start training from."""
+
+import torch
+from torch import Tensor
+
+from gemcut.model.gemma4 import Gemma4
+
+PER_LAYER = "embed_tokens_per_layer"  # its rows hold all layers' parts, each of which is scaled by itself
+POST_NORM = 0.3  # what a sublayer adds to the residual, whose size is about 1 at the start
+
+
+def initialise(model: Gemma4, seed: int) -> None:
+    """Draws every parameter of the model, the same for the same seed.
+
+    Embeddings have size 1 after their scale; the output of every projection has the size of its input; queries times
+    keys have a spread of 1 although attention has no scale of its own.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            part = name.removesuffix(".weight").rsplit(".", 1)[-1]
+            width = (
+                model.config.text.hidden_size_per_layer_input if part == PER_LAYER else parameter.shape[-1]
+            )
+            parameter.copy_(_draw(part, parameter.shape, width, generator))
+
+
+def _draw(part: str, shape: torch.Size, width: int, generator: torch.Generator) -> Tensor:
+    """part: the last word of the parameter's name.  width: numbers that a product sums over, or that make a row."""
+    if part == "q_norm":
+        return torch.full(shape, shape[0] ** -0.5)
+    if part.startswith("post_"):
+        return torch.full(shape, POST_NORM)
+    if part.endswith(("norm", "norm_1", "norm_2")) or part in ("layer_scalar", "scale", "per_expert_scale"):
+        return torch.ones(shape)
+    return torch.randn(shape, generator=generator) * width**-0.5

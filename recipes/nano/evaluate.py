@@ -1,0 +1,179 @@
+"""The held-out cases of every task, and what a model makes of them: greedy, unconstrained."""
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from zlib import crc32
+
+from gemcut.api import Gemma
+from gemcut.engine.sampling import SamplingParams
+from gemcut.evals.scorers import contains_answer, equal_calls, equal_json, exact_text, lacks, starts_with
+from gemcut.evals.task import Case, Result, Task, run_task
+from recipes.nano.arithmetic import arithmetic
+from recipes.nano.example import Example
+from recipes.nano.facts import all_facts, ask, facts
+from recipes.nano.fill_json import fill_json
+from recipes.nano.refuse import refuse
+from recipes.nano.system_tasks import system_prompt
+from recipes.nano.talk import conversation, small_talk
+from recipes.nano.tool_tasks import no_tool, tool_answers, tools
+
+DONT_KNOW = "I don't know"
+SEED = 2026
+ANSWER_TOKENS = 160
+
+
+def as_case(example: Example) -> Case:
+    """The example without its last message, which becomes what is wanted."""
+    last = example.messages[-1]
+    wanted: Any = last["content"]
+    if example.check == "calls":
+        wanted = [(c["function"]["name"], c["function"]["arguments"]) for c in last["tool_calls"]]
+    elif example.check == "json":
+        wanted = json.loads(wanted)
+    elif example.check == "contains":
+        wanted = example.wanted
+    elif example.check == "refuses":
+        wanted = DONT_KNOW
+    return Case(
+        messages=tuple(example.messages[:-1]), tools=tuple(example.tools), think=example.think, wanted=wanted
+    )
+
+
+def _rng(name: str) -> random.Random:
+    return random.Random(crc32(f"{SEED}/{name}".encode()))
+
+
+def _cases(
+    name: str, draw: Callable[..., Example], count: int, keep: Callable[[Example], bool]
+) -> tuple[Case, ...]:
+    rng = _rng(name)
+    cases: list[Case] = []
+    while len(cases) < count:
+        example = draw(rng, "held_out")
+        if keep(example):
+            cases.append(as_case(example))
+    return tuple(cases)
+
+
+def _any(_: Example) -> bool:
+    return True
+
+
+def _main_instruction(example: Example) -> bool:
+    """Upper case, one word, or a greeting in a language: the instructions that the target names."""
+    text = example.messages[0]["content"].lower()
+    return (
+        any(word in text for word in ("capital", "upper case", "word", "greet", "hello"))
+        and "last word" not in text
+    )
+
+
+def every_fact(count: int) -> tuple[Case, ...]:
+    """Each fact in held-out wordings, as evenly as the count allows."""
+    rng = _rng("facts")
+    known = list(all_facts())
+    rng.shuffle(known)
+    chosen = [known[i % len(known)] for i in range(max(count, 1))]
+    return tuple(
+        Case(messages=({"role": "user", "content": ask(rng, fact, "held_out")},), wanted=fact.answer)
+        for fact in chosen
+    )
+
+
+def in_scope(count: int) -> tuple[Case, ...]:
+    """Questions that the model should answer: facts, sums and small talk, in held-out wordings."""
+    rng = _rng("in scope")
+    draws = (facts, facts, arithmetic, small_talk)
+    found = [rng.choice(draws)(rng, "held_out") for _ in range(count)]
+    return tuple(Case(messages=tuple(e.messages[:-1]), think=e.think, wanted=DONT_KNOW) for e in found)
+
+
+def held_out_tasks(count: int) -> tuple[Task, ...]:
+    """All tasks, each with `count` cases."""
+
+    def cases(
+        name: str, draw: Callable[..., Example], keep: Callable[[Example], bool] = _any
+    ) -> tuple[Case, ...]:
+        return _cases(name, draw, count, keep)
+
+    return (
+        Task(name="facts", target=0.9, cases=every_fact(count), score=exact_text),
+        Task(name="arithmetic", target=0.95, cases=cases("arithmetic", arithmetic), score=contains_answer),
+        Task(name="tools", target=0.75, cases=cases("tools", tools), score=equal_calls),
+        Task(name="no_tool", target=0.75, cases=cases("no_tool", no_tool), score=exact_text),
+        Task(
+            name="tool_answers", target=0.85, cases=cases("tool_answers", tool_answers), score=contains_answer
+        ),
+        Task(name="json", target=0.85, cases=cases("json", fill_json), score=equal_json),
+        Task(
+            name="system",
+            target=0.9,
+            cases=cases("system", system_prompt, _main_instruction),
+            score=exact_text,
+        ),
+        Task(name="conversation", target=0.8, cases=cases("conversation", conversation), score=exact_text),
+        Task(name="small_talk", target=0.9, cases=cases("small_talk", small_talk), score=exact_text),
+        Task(name="refuse", target=0.8, cases=cases("refuse", refuse), score=starts_with),
+        Task(name="in_scope", target=0.95, cases=in_scope(count), score=lacks),
+    )
+
+
+def table(results: list[Result]) -> str:
+    """The results as lines of text."""
+    lines = [f"{'task':14s} {'cases':>5s} {'target':>7s} {'score':>7s}"]
+    for result in results:
+        task = result.task
+        mark = "" if result.reached else "  below"
+        lines.append(f"{task.name:14s} {len(task.cases):5d} {task.target:7.0%} {result.score:7.1%}{mark}")
+    return "\n".join(lines)
+
+
+def as_json(results: list[Result]) -> dict[str, Any]:
+    """The results as data, with the failures."""
+    return {
+        r.task.name: {
+            "target": r.task.target,
+            "score": round(r.score, 4),
+            "cases": len(r.task.cases),
+            "failures": [
+                {
+                    "messages": list(f.case.messages),
+                    "tools": [t["function"] for t in f.case.tools],
+                    "wanted": f.case.wanted,
+                    "text": f.reply.text,
+                    "thoughts": f.reply.thoughts,
+                    "calls": [(c.name, dict(c.arguments)) for c in f.reply.tool_calls],
+                }
+                for f in r.failures
+            ],
+        }
+        for r in results
+    }
+
+
+def evaluate(model: str, cases: int, json_file: Path | None, only: tuple[str, ...] = ()) -> list[Result]:
+    """Runs the tasks (all of them, or those named in `only`), prints the table, writes the failures."""
+    gemma = Gemma.load(model)
+    sampling = SamplingParams(temperature=0, max_tokens=ANSWER_TOKENS)
+
+    def answer(case: Case) -> Any:
+        tools = list(case.tools) if case.tools else None
+        return gemma.reply(list(case.messages), tools=tools, think=case.think, sampling=sampling)
+
+    results = []
+    for task in held_out_tasks(cases):
+        if only and task.name not in only:
+            continue
+        start = perf_counter()
+        results.append(run_task(answer, task))
+        seconds = perf_counter() - start
+        print(f"{task.name}: {results[-1].score:.1%} in {seconds:.0f} s", file=sys.stderr, flush=True)
+    print(table(results))
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_json(results), indent=1, ensure_ascii=False) + "\n")
+    return results

@@ -1,0 +1,101 @@
+"""What is trained, and how much of it: weights are shares of tokens, not of examples."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from recipes.nano.arithmetic import arithmetic, quick_sum
+from recipes.nano.copying import as_json, lookup, pick, repeat, which_tool
+from recipes.nano.example import Example, Split
+from recipes.nano.facts import facts
+from recipes.nano.fill_json import fill_json
+from recipes.nano.refuse import refuse
+from recipes.nano.system_tasks import plain_system, system_prompt
+from recipes.nano.talk import conversation, small_talk
+from recipes.nano.tool_tasks import (
+    everyday,
+    no_tool,
+    other_with_tools,
+    tool_answers,
+    tool_conversation,
+    tools,
+)
+
+Draw = Callable[[Random, Split], Example]
+TASKS: dict[str, Draw] = {
+    "repeat": repeat,
+    "lookup": lookup,
+    "pick": pick,
+    "as_json": as_json,
+    "which_tool": which_tool,
+    "tools": tools,
+    "tool_conversation": tool_conversation,
+    "no_tool": no_tool,
+    "other_with_tools": other_with_tools,
+    "tool_answers": tool_answers,
+    "everyday": everyday,
+    "facts": facts,
+    "arithmetic": arithmetic,
+    "quick_sum": quick_sum,
+    "json": fill_json,
+    "system": system_prompt,
+    "plain_system": plain_system,
+    "conversation": conversation,
+    "small_talk": small_talk,
+    "refuse": refuse,
+}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: how many tokens, and the share of each task in them."""
+
+    name: str
+    tokens: int
+    shares: dict[str, float]
+
+
+PHASES = (
+    Phase(
+        "copying",
+        4_000_000,
+        {
+            "repeat": 20,
+            "lookup": 20,
+            "pick": 10,
+            "as_json": 8,
+            "json": 6,
+            "which_tool": 10,
+            "tool_conversation": 20,
+            "facts": 3,
+            "arithmetic": 2,
+            "small_talk": 1,
+        },
+    ),
+    Phase(
+        "all",
+        18_000_000,
+        {
+            "repeat": 1.5,
+            "lookup": 1.5,
+            "pick": 0.5,
+            "as_json": 0.5,
+            "which_tool": 2,
+            "tools": 14,
+            "tool_conversation": 22,
+            "no_tool": 3,
+            "other_with_tools": 3,
+            "tool_answers": 6,
+            "everyday": 6,
+            "facts": 11,
+            "arithmetic": 6,
+            "quick_sum": 3,
+            "json": 5.5,
+            "system": 6,
+            "plain_system": 1,
+            "conversation": 5,
+            "small_talk": 1.5,
+            "refuse": 5,
+        },
+    ),
+)

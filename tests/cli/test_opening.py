@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from gemcut.cli.opening import open_model, read_tool_file
+from gemcut.cli.screen import Screen
+from gemcut.errors import BadTools, UnknownModel
+from tests.tiny_model import write_tiny_model
+
+
+def test_a_folder_is_opened_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """./nano is the folder, although "nano" is a size."""
+    write_tiny_model(tmp_path / "nano")
+    monkeypatch.chdir(tmp_path)
+    gemma = open_model("./nano", "cpu", "float32", True, Screen())
+    assert gemma.config.text.hidden_size == 32
+
+
+def test_an_unknown_size_is_told() -> None:
+    with pytest.raises(UnknownModel):
+        open_model("27b", None, None, True, Screen())
+
+
+def test_tools_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "tools.json"
+    file.write_text('[{"name": "now", "description": "The time."}]')
+    assert [tool["function"]["name"] for tool in read_tool_file(file)] == ["now"]
+    file.write_text("[")
+    with pytest.raises(BadTools, match="is not JSON"):
+        read_tool_file(file)

@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gemcut.cli.main import build_app
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(autouse=True)
+def _nothing_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+
+def shown(*arguments: str) -> str:
+    result = CliRunner().invoke(build_app(), ["show", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_size_is_shown_with_what_it_needs() -> None:
+    text = shown("e2b")
+    for fact in (
+        "Gemma 4 E2B (google/gemma-4-E2B-it)",
+        "text, image, audio, video",
+        "no; `gemcut pull e2b` downloads 10.2 GB",
+        "5.10 B, of which a token computes with 2.28 B",
+        "35: 28 see 512 tokens, 7 see all; the last 20 reuse earlier keys and values",
+        "4.56 GB for the text model's weights in bfloat16",
+        "812 MB for the keys and values of 131,072 tokens",
+        "6.14 kB of keys and values",
+    ):
+        assert fact in text
+
+
+def test_experts_are_shown() -> None:
+    assert "2112 beside 8 of 128 experts of 704" in shown("26b")
+
+
+def test_a_folder_is_shown_with_its_defaults(tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "model")
+    text = shown(str(tmp_path / "model"))
+    assert "4: 2 see 24 tokens, 2 see all; the last 2 reuse earlier keys and values" in text
+    assert "the likeliest token" in text
+
+
+def test_json_has_the_same(tmp_path: Path) -> None:
+    facts = json.loads(shown("31b", "--json"))
+    assert facts["layer_types"].count("full_attention") == 10
+    assert facts["cache_bytes"]["1024"] == 922_746_880  # 2 x 2 bytes x 1,024 x (50 x 16 x 256 + 10 x 4 x 512)
+    assert facts["generation"] is None
+    write_tiny_model(tmp_path / "model")
+    assert json.loads(shown(str(tmp_path / "model"), "--json"))["generation"]["do_sample"] is False

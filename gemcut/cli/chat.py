@@ -32,7 +32,7 @@ def chat(conversation: Conversation, editor: LineEditor, screen: Screen) -> None
         except KeyboardInterrupt:
             screen.note("stopped")
         except GemcutError as error:
-            screen.note(f"error: {error}")
+            screen.error(error)
 
 
 def _ask_for_results(conversation: Conversation, editor: LineEditor, screen: Screen) -> None:

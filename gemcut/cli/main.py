@@ -1,6 +1,5 @@
 """`gemcut`: the commands, and how errors leave the program."""
 
-import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ from typer.core import TyperGroup
 from gemcut.cli.list_models import list_models
 from gemcut.cli.pull import pull
 from gemcut.cli.run import run
+from gemcut.cli.screen import Screen
 from gemcut.cli.show import show
 from gemcut.errors import GemcutError
 
@@ -22,7 +22,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except GemcutError as error:
-            print("error:", " ".join(str(error).split()), file=sys.stderr)
+            Screen().error(error)
             raise typer.Exit(2) from None
 
 

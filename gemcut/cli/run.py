@@ -44,8 +44,8 @@ def run(
 ) -> None:
     """Ask a model once, or hold a conversation with it.
 
-    A lone word is the MODEL where it is a size, a folder, a .gguf file or a hub id (org/name), else the PROMPT
-    for nano. Piped text is the prompt, or follows PROMPT. The answer goes to stdout, all else to stderr.
+    A lone word is the MODEL where it is a size, a folder, a .gguf file or a hub id (org/name), else it is
+    the PROMPT for nano. Piped text is the prompt, or follows PROMPT. Only the answer goes to stdout.
     """
     from gemcut.cli.conversation import Conversation, Settings  # torch takes seconds, and --help needs none
     from gemcut.cli.once import answer_as_json, answer_once

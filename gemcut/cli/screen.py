@@ -52,6 +52,11 @@ class Screen:
             stream.flush()
             self._open = None
 
+    def error(self, error: Exception) -> None:
+        """Prints what went wrong, in one line that is not dimmed."""
+        self.end()
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+
     @contextmanager
     def waiting(self, line: str) -> Iterator[None]:
         """Shows a line on a terminal until the block is done."""

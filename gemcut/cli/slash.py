@@ -7,13 +7,14 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from gemcut.cli.conversation import Conversation
+from gemcut.errors import BadOption
 
 Action = Callable[[Conversation, str], str]
 
 KEYS_HELP = (
-    '"""            begins and ends a text of several lines; Alt-Enter puts a line break into one',
-    "Ctrl-C         stops the answer (what was said stays); at the prompt, drops the line",
-    "Ctrl-D         leaves, as /exit does",
+    ('"""', "begins and ends a text of several lines; Alt-Enter puts a line break into one"),
+    ("Ctrl-C", "stops the answer (what was said stays); at the prompt, drops the line"),
+    ("Ctrl-D", "leaves, as /exit does"),
 )
 
 
@@ -27,8 +28,8 @@ class Command:
 
 
 def _help(_conversation: Conversation, _text: str) -> str:
-    lines = [f"{command.usage:<14} {command.help}" for command in COMMANDS.values()]
-    return "\n".join([*lines, *KEYS_HELP])
+    lines = [(command.usage, command.help) for command in COMMANDS.values()]
+    return "\n".join(f"{usage:<15} {what}" for usage, what in (*lines, *KEYS_HELP))
 
 
 def _clear(conversation: Conversation, _text: str) -> str:
@@ -39,7 +40,7 @@ def _clear(conversation: Conversation, _text: str) -> str:
 def _think(conversation: Conversation, text: str) -> str:
     wanted = {"": not conversation.settings.think, "on": True, "off": False}.get(text)
     if wanted is None:
-        return f"error: /think takes on or off, not {text!r}"
+        raise BadOption(f"/think takes on or off, not {text!r}")
     conversation.change(think=wanted)
     return f"thinking is {'on' if wanted else 'off'}"
 
@@ -51,14 +52,14 @@ def _system(conversation: Conversation, text: str) -> str:
 
 def _save(conversation: Conversation, text: str) -> str:
     if not text:
-        return "error: /save needs a file: /save talk.json"
+        raise BadOption("/save needs a file: /save talk.json")
     conversation.save(Path(text).expanduser())
     return f"saved {len(conversation.messages)} messages in {text}"
 
 
 def _load(conversation: Conversation, text: str) -> str:
     if not text:
-        return "error: /load needs a file that /save wrote: /load talk.json"
+        raise BadOption("/load needs a file that /save wrote: /load talk.json")
     other = conversation.load(Path(text).expanduser())
     held_with = "" if other == conversation.source else f"; they were said with {other}"
     return f"loaded {len(conversation.messages)} messages from {text}{held_with}"
@@ -87,12 +88,12 @@ def is_command(line: str) -> bool:
 def obey(conversation: Conversation, line: str) -> str:
     """Carries a command out; returns what to tell the user.
 
-    Raises EOFError where the user wants to leave, GemcutError where a file cannot be used.
+    Raises EOFError where the user wants to leave, BadOption or BadMessages where it cannot be obeyed.
     """
     name, _, text = line.strip().partition(" ")
     command = COMMANDS.get(name)
     if command is None:
         near = get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "/exit leaves."
-        return f"error: there is no {name}; {hint} /help lists the commands"
+        raise BadOption(f"there is no {name}; {hint} /help lists the commands")
     return command.act(conversation, text.strip())

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gemcut.kernels.linear import multiplies_bfloat16
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -24,13 +26,15 @@ class Sight:
     causal: bool
 
     def take(self, rows: Tensor, total: int) -> "Sight":
-        """What `rows` (M,) of the `total` rows see; for steps of one group."""
-        if self.mask is not None:
-            return replace(self, mask=self.mask[:, rows])
-        if not self.causal:
+        """What `rows` (M,) of the `total` rows see: as many rows of each group, group after group."""
+        if self.mask is None and not self.causal:
             return self
-        keys = torch.arange(total, device=rows.device)
-        return Sight(groups=1, mask=(keys <= rows[:, None])[None], causal=False)
+        size = total // self.groups
+        if self.mask is None:
+            taken = torch.arange(size, device=rows.device) <= (rows % size)[:, None]  # (M, S)
+        else:
+            taken = self.mask.expand(self.groups, -1, -1).flatten(0, 1)[rows]  # (G, T, S) -> (M, S)
+        return replace(self, mask=taken.view(self.groups, -1, taken.shape[-1]), causal=False)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
@@ -38,6 +42,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
 
     q: (N, H, D).  k, v: (G·S, K, D).  Returns (N, H·D).  The softmax runs in float32 at least.
     """
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu" and not multiplies_bfloat16():
+        return attend(q.float(), k.float(), v.float(), sight).to(q.dtype)
     rows, heads, width = q.shape
     if rows == 1 and sight.mask is None:
         return _attend_one(q, k, v)

@@ -99,7 +99,7 @@ class Step:
     positions: (N,) int64, of each row in its sequence.
     sights: what the rows see, for each kind of layer.
     cache, slots: earlier keys and values, and the places of the fresh ones; None in training and scoring.
-    outputs: (M,) int64, the rows whose result is wanted; None for all.
+    outputs: (M,) int64, the rows whose result is wanted, as many of each group, in order; None for all.
     """
 
     positions: Tensor
@@ -108,13 +108,8 @@ class Step:
     slots: Mapping[AttentionKind, Slots]
     outputs: Tensor | None
 
-    @property
-    def num_groups(self) -> int:
-        """How many groups of rows there are that do not see each other."""
-        return next(iter(self.sights.values())).groups
-
     def take(self, rows: Tensor) -> "Step":
-        """The step seen by only these rows, which write no keys; for steps of one group."""
+        """The step seen by only these rows, which write no keys."""
         total = len(self.positions)
         sights = {kind: sight.take(rows, total) for kind, sight in self.sights.items()}
         return replace(self, positions=self.positions[rows], sights=sights, outputs=None)

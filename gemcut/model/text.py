@@ -54,7 +54,7 @@ class TextModel(nn.Module):
         outputs = step.outputs
         angles = self._rotations(step, embedded.hidden.dtype)
         for spec, layer in zip(self.plan, self.layers, strict=True):
-            if spec.index == self.config.first_shared_layer and outputs is not None and step.num_groups == 1:
+            if spec.index == self.config.first_shared_layer and outputs is not None:
                 embedded, step, outputs = embedded.take(outputs), step.take(outputs), None
                 angles = self._rotations(step, embedded.hidden.dtype)
             per_layer = None if embedded.per_layer is None else embedded.per_layer[:, spec.index]  # (N, P)

@@ -110,7 +110,7 @@ def check_answerable(messages: Sequence[Message]) -> None:
     if last.role == "assistant" and not last.tool_calls:
         _fail(where, "is the last and the assistant's own: there is nothing to answer; add a user message")
     if open_calls := _open_calls(messages):
-        names = ", ".join(call.name for call in open_calls)
+        names = ", ".join(repr(call.name) for call in open_calls)
         _fail(
             where, f"is the last and leaves calls without a response ({names}); add a tool message for each"
         )
@@ -135,7 +135,7 @@ def pair_responses(messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
             del waiting[number]
             continue
         if waiting:
-            names = ", ".join(call.name for call in waiting.values())
+            names = ", ".join(repr(call.name) for call in waiting.values())
             _fail(
                 f"message {caller}",
                 f"has calls without a response ({names}); a tool message for each must follow",
@@ -159,10 +159,10 @@ def _answered(where: str, message: Message, waiting: Mapping[int, ToolCall]) -> 
             return number
         if not both_have_ids and message.name in (None, call.name):
             return number
-    known = ", ".join(f"{call.name} (id {call.id})" for call in waiting.values())
+    known = ", ".join(f"{call.name!r} (id {call.id!r})" for call in waiting.values())
     raise BadMessages(
-        f"{where} is a response (tool_call_id {message.tool_call_id}, name {message.name}) for which no call "
-        f"waits; waiting: {known if known else 'none'}"
+        f"{where} is a response (tool_call_id {message.tool_call_id!r}, name {message.name!r}) "
+        f"for which no call waits; waiting: {known if known else 'none'}"
     )
 
 

@@ -146,10 +146,11 @@ class Tokenizer:
         Raises BadTokenizer where the vocabulary is damaged or not Gemma 4's, and as `read_gguf_vocab` does.
         """
         vocabulary = read_gguf_vocab(file)
-        ids = {token: number for number, token in enumerate(vocabulary.tokens)}
-        control = [
-            t for t, kind in zip(vocabulary.tokens, vocabulary.kinds, strict=True) if kind in CONTROL_KINDS
-        ]
+        tokens = vocabulary.tokens
+        ids = {token: number for number, token in enumerate(tokens)}
+        if len(ids) < len(tokens):
+            raise BadTokenizer(f"{file} has {len(tokens) - len(ids)} of its tokens twice; download it again")
+        control = [t for t, kind in zip(tokens, vocabulary.kinds, strict=True) if kind in CONTROL_KINDS]
         try:
             backend = build_backend(ids, vocabulary.merges, control)
         except Exception as error:  # the library raises nothing narrower
@@ -174,9 +175,11 @@ class Tokenizer:
 
     def split(self, text: str) -> Iterator[str | int]:
         """The text in order, as stretches of plain text and the ids of the control tokens between them."""
-        for piece in self._control_pattern.split(text):
-            if piece:
-                yield self._control.get(piece, piece)
+        for number, piece in enumerate(self._control_pattern.split(text)):
+            if number % 2:  # what the pattern found stands between what it did not
+                yield self._control[piece]
+            elif piece:
+                yield piece
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """The text of token ids; byte runs that are no UTF-8 become U+FFFD, one a byte.

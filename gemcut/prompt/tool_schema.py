@@ -28,7 +28,7 @@ def plain_schema(where: str, schema: Any) -> dict[str, Any]:
 
 
 def tidy_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema that pydantic made of a type, without titles and rules for other keys, and with all choices told."""
+    """A schema that pydantic made, without titles and rules for other keys, and with all choices told."""
     tidy: dict[str, Any] = {}
     for key, value in schema.items():
         if key in ("properties", "$defs"):

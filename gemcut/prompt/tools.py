@@ -74,15 +74,17 @@ def _read_schema(where: str, tool: Mapping[str, Any]) -> dict[str, Any]:
         _fail(where, f"has the name {name!r}; it must be the function's name")
     description = function.get("description")
     if not isinstance(description, str | None):
-        _fail(where, f"({name}) has a description of type {type(description).__name__}; it must be a string")
+        _fail(
+            where, f"({name!r}) has a description of type {type(description).__name__}; it must be a string"
+        )
     read: dict[str, Any] = {"name": name, "description": "" if description is None else description}
     if function.get("parameters") not in (None, {}):
-        parameters = plain_schema(f"{where} ({name})", function["parameters"])
+        parameters = plain_schema(f"{where} ({name!r})", function["parameters"])
         if parameters.setdefault("type", "object") != "object":
-            _fail(where, f"({name}) has parameters of type {parameters['type']!r}; it must be 'object'")
+            _fail(where, f"({name!r}) has parameters of type {parameters['type']!r}; it must be 'object'")
         read["parameters"] = parameters
     if function.get("response") is not None:
-        read["response"] = plain_schema(f"{where} ({name})", function["response"])
+        read["response"] = plain_schema(f"{where} ({name!r})", function["response"])
     if function.get("strict") is not None:
         read["strict"] = function["strict"]
     return read
@@ -96,19 +98,20 @@ def _describe(where: str, function: Callable[..., Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError, ValueError) as error:
         raise BadTools(
-            f"{where} ({name}) cannot be described ({error}); give its JSON schema instead"
+            f"{where} ({name!r}) cannot be described ({error}); give its JSON schema instead"
         ) from error
     summary, described = read_docstring(inspect.getdoc(function))
     properties: dict[str, Any] = {}
     required: list[str] = []
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            _fail(where, f"({name}) takes {parameter}; a tool's parameters must be named ones")
+            _fail(where, f"({name!r}) takes {parameter}; a tool's parameters must be named ones")
         if parameter.name not in hints:
             _fail(
-                where, f"({name}) has no type for {parameter.name}; annotate it, as in {parameter.name}: str"
+                where,
+                f"({name!r}) has no type for {parameter.name}; annotate it, as in {parameter.name}: str",
             )
-        schema = _type_schema(f"{where} ({name}), {parameter.name}", hints[parameter.name])
+        schema = _type_schema(f"{where} ({name!r}), {parameter.name}", hints[parameter.name])
         if parameter.name in described:
             schema = schema | {"description": described[parameter.name]}
         properties[parameter.name] = schema

@@ -1,1 +1,1 @@
-
+"""Training: examples in, better weights out."""

@@ -29,7 +29,8 @@ def main() -> None:
         "model", nargs="?", default="nano", help="a model's folder, or nano for the packaged one"
     )
     evaluation.add_argument("--cases", type=int, default=100, help="cases a task")
-    evaluation.add_argument("--json", type=Path, help="write scores and failures to this file")
+    evaluation.add_argument("--scores", type=Path, help="write the scores to this JSON file")
+    evaluation.add_argument("--failures", type=Path, help="write the cases that went wrong to this JSON file")
     evaluation.add_argument("--only", nargs="*", default=[], metavar="TASK", help="only these tasks")
     args = parser.parse_args()
     if args.stage == "data":
@@ -53,7 +54,7 @@ def main() -> None:
     if args.stage == "evaluate":
         from recipes.nano.evaluate import evaluate
 
-        evaluate(args.model, args.cases, args.json, tuple(args.only))
+        evaluate(args.model, args.cases, args.scores, args.failures, tuple(args.only))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 from zlib import crc32
+
+import torch
 
 from gemcut.api import Gemma
 from gemcut.engine.sampling import SamplingParams
@@ -25,6 +27,19 @@ from recipes.nano.tool_tasks import no_tool, tool_answers, tools
 DONT_KNOW = "I don't know"
 SEED = 2026
 ANSWER_TOKENS = 160
+MEANINGS = {
+    "facts": "answers questions about Gemma 4 and gemcut, in wordings not seen in training",
+    "arithmetic": "adds and subtracts up to three digits, thinking",
+    "tools": "calls the right one of several tools with the right arguments; tools, names and values unseen",
+    "no_tool": "says that none of its tools fits",
+    "tool_answers": "answers from a tool's response",
+    "json": "fills a given JSON object from a sentence",
+    "system": "keeps to a system prompt: upper case, one word, a greeting in a language",
+    "conversation": "holds a conversation of several turns",
+    "small_talk": "greets, thanks, says who it is",
+    "refuse": "says that it does not know, asked about anything else",
+    "in_scope": "does not say so to questions that it should answer",
+}
 
 
 def as_case(example: Example) -> Case:
@@ -133,31 +148,50 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def as_json(results: list[Result]) -> dict[str, Any]:
-    """The results as data, with the failures."""
+def scores_json(results: list[Result]) -> dict[str, Any]:
+    """The scores as data."""
     return {
-        r.task.name: {
-            "target": r.task.target,
-            "score": round(r.score, 4),
-            "cases": len(r.task.cases),
-            "failures": [
-                {
-                    "messages": list(f.case.messages),
-                    "tools": [t["function"] for t in f.case.tools],
-                    "wanted": f.case.wanted,
-                    "text": f.reply.text,
-                    "thoughts": f.reply.thoughts,
-                    "calls": [(c.name, dict(c.arguments)) for c in f.reply.tool_calls],
-                }
-                for f in r.failures
-            ],
-        }
+        r.task.name: {"target": r.task.target, "score": round(r.score, 4), "cases": len(r.task.cases)}
         for r in results
     }
 
 
-def evaluate(model: str, cases: int, json_file: Path | None, only: tuple[str, ...] = ()) -> list[Result]:
-    """Runs the tasks (all of them, or those named in `only`), prints the table, writes the failures."""
+def failures_json(results: list[Result]) -> dict[str, Any]:
+    """Every case that went wrong, with the reply, by task."""
+    return {
+        r.task.name: [
+            {
+                "messages": list(f.case.messages),
+                "tools": [t["function"] for t in f.case.tools],
+                "wanted": f.case.wanted,
+                "text": f.reply.text,
+                "thoughts": f.reply.thoughts,
+                "calls": [(c.name, dict(c.arguments)) for c in f.reply.tool_calls],
+            }
+            for f in r.failures
+        ]
+        for r in results
+    }
+
+
+def readme_table(scores: Mapping[str, Any]) -> str:
+    """The README's table of these scores (as `scores_json` gives them), in Markdown."""
+    lines = ["| task | right | target | cases |", "|---|--:|--:|--:|"]
+    for name, row in scores.items():
+        lines.append(f"| {MEANINGS[name]} | {row['score']:.1%} | {row['target']:.0%} | {row['cases']} |")
+    return "\n".join(lines)
+
+
+def _write(file: Path | None, data: object) -> None:
+    if file is not None:
+        file.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def evaluate(
+    model: str, cases: int, scores: Path | None, failures: Path | None, only: tuple[str, ...] = ()
+) -> list[Result]:
+    """Runs the tasks (all of them, or those named in `only`), prints the table, writes what was asked for."""
+    torch.set_num_threads(1)  # tiny tensors: a second thread only waits
     gemma = Gemma.load(model)
     sampling = SamplingParams(temperature=0, max_tokens=ANSWER_TOKENS)
 
@@ -174,6 +208,6 @@ def evaluate(model: str, cases: int, json_file: Path | None, only: tuple[str, ..
         seconds = perf_counter() - start
         print(f"{task.name}: {results[-1].score:.1%} in {seconds:.0f} s", file=sys.stderr, flush=True)
     print(table(results))
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(results), indent=1, ensure_ascii=False) + "\n")
+    _write(scores, scores_json(results))
+    _write(failures, failures_json(results))
     return results

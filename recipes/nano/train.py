@@ -21,6 +21,7 @@ from gemcut.config import GenerationConfig
 from gemcut.errors import BadTraining
 from gemcut.model.gemma4 import Gemma4
 from gemcut.train.batches import Shape
+from gemcut.train.copying import plant_copying
 from gemcut.train.examples import Examples, read_examples
 from gemcut.train.initial import initialise
 from gemcut.train.log import TrainingLog
@@ -30,11 +31,11 @@ from gemcut.train.schedule import Budget, Schedule
 from recipes.nano.config import nano_config
 
 PACKAGED = Path(gemcut.__file__).parent / "nano"
-SHAPE = Shape(groups=16, tokens=384, learnt=144)
-RATES = Rates(matrices=8e-3, embeddings=3e-3, others=3e-3, decay=0.1)
-SCHEDULE = Schedule(warm_up=40, decay_from=0.4)
-COPYING_UNTIL = 0.18
-SAVE_EVERY_S = 300.0
+SHAPE = Shape(groups=8, tokens=384, learnt=144)
+RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.1)
+SCHEDULE = Schedule(warm_up=60, decay_from=0.4)
+COPYING_UNTIL = 0.12
+SAVE_EVERY_S = 240.0
 EXPORT_EVERY_S = 600.0
 
 
@@ -54,9 +55,11 @@ class TrainCommand:
 def train(command: TrainCommand) -> None:
     """Trains nano and writes its model folder.  Raises BadTraining where data or state cannot be used."""
     folder = command.folder
+    torch.set_flush_denormal(True)
     config = nano_config(folder / "tokenizer")
     model = Gemma4(config)
     initialise(model, command.seed)
+    plant_copying(model, command.seed)
     model.to(command.device)
     phases = (
         Phase("copying", fitting(read_examples(folder / "copying.npz"), SHAPE), COPYING_UNTIL),

@@ -68,7 +68,7 @@ def test_tab_completes_commands(tmp_path: Path) -> None:
     with Terminal(["-c", READ_LINES], tmp_path) as terminal:
         terminal.wait_for(">>>")
         terminal.type("/th\t")
-        terminal.wait_for("/think")
+        terminal.wait_for("ink")
         terminal.type("\r")
         terminal.wait_for("got '/think'")
 

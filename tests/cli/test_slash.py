@@ -5,6 +5,7 @@ import pytest
 from gemcut.cli.conversation import Conversation
 from gemcut.cli.screen import Screen
 from gemcut.cli.slash import COMMANDS, is_command, obey
+from gemcut.errors import BadOption
 from tests.cli.fake import PLAIN, FakeGemma, said
 
 
@@ -31,7 +32,8 @@ def test_help_names_every_command(conversation: Conversation) -> None:
 def test_think_is_switched(conversation: Conversation) -> None:
     said = [obey(conversation, line) for line in ("/think on", "/think", "/think", "/think off")]
     assert said == ["thinking is on", "thinking is off", "thinking is on", "thinking is off"]
-    assert "takes on or off, not 'maybe'" in obey(conversation, "/think maybe")
+    with pytest.raises(BadOption, match="takes on or off, not 'maybe'"):
+        obey(conversation, "/think maybe")
     assert not conversation.settings.think
 
 
@@ -60,14 +62,18 @@ def test_loading_another_models_talk_says_so(conversation: Conversation, tmp_pat
 
 @pytest.mark.parametrize("line", ["/save", "/load "])
 def test_a_file_must_be_named(conversation: Conversation, line: str) -> None:
-    assert "needs a file" in obey(conversation, line)
+    with pytest.raises(BadOption, match="needs a file"):
+        obey(conversation, line)
 
 
-def test_an_unknown_command_is_told_the_nearest(conversation: Conversation) -> None:
-    assert obey(conversation, "/sytem x") == (
-        "error: there is no /sytem; did you mean /system? /help lists the commands"
-    )
-    assert obey(conversation, "/bye") == "error: there is no /bye; /exit leaves. /help lists the commands"
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("/sytem x", "there is no /sytem; did you mean /system?"), ("/bye", "there is no /bye; /exit leaves")],
+)
+def test_an_unknown_command_is_told_the_nearest(conversation: Conversation, line: str, says: str) -> None:
+    with pytest.raises(BadOption) as caught:
+        obey(conversation, line)
+    assert str(caught.value).startswith(says)
 
 
 def test_exit_leaves(conversation: Conversation) -> None:

@@ -1,6 +1,9 @@
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gemcut.errors import BadMessages, EmptyPrompt
 from gemcut.prompt.messages import (
@@ -11,6 +14,7 @@ from gemcut.prompt.messages import (
     pair_responses,
     read_messages,
 )
+from tests.prompt.conversations import json_values, plain_text
 
 USER = {"role": "user", "content": "Weather?"}
 
@@ -131,10 +135,10 @@ BAD: list[tuple[Any, str]] = [
     (call_of({"name": "f", "arguments": {"a": object()}}), "a value of type object is no JSON"),
     (call_of({"name": "f", "arguments": {1: 2}}), "the key 1 is no string"),
     ([USER, answering("c1")], "message 1 is a response .* for which no call waits; waiting: none"),
-    ([USER, calling(("f", "c1")), answering("c2")], r"waiting: f \(id c1\)"),
+    ([USER, calling(("f", "c1")), answering("c2")], r"waiting: 'f' \(id 'c1'\)"),
     ([USER, calling(("f", "c1")), answering("c1"), answering("c1")], "message 3 is a response"),
-    ([USER, calling(("f", None)), answering(None, "g")], "name g"),
-    ([USER, calling(("f", "c1"), ("g", "c2")), answering("c1"), USER], r"1 has calls without .* \(g\)"),
+    ([USER, calling(("f", None)), answering(None, "g")], "name 'g'"),
+    ([USER, calling(("f", "c1"), ("g", "c2")), answering("c1"), USER], r"1 has calls without .* \('g'\)"),
 ]  # fmt: skip
 
 
@@ -172,8 +176,8 @@ def test_a_blank_last_message_is_an_empty_prompt(messages: Any) -> None:
     ("messages", "told"),
     [
         ([USER, {"role": "assistant", "content": "15"}], "message 1 is the last and the assistant's own"),
-        ([USER, calling(("f", "c1"))], r"message 1 is the last and leaves calls without a response \(f\)"),
-        ([USER, calling(("f", "c1"), ("g", "c2")), answering("c1")], r"without a response \(g\)"),
+        ([USER, calling(("f", "c1"))], r"message 1 is the last and leaves calls without a response \('f'\)"),
+        ([USER, calling(("f", "c1"), ("g", "c2")), answering("c1")], r"without a response \('g'\)"),
     ],
 )
 def test_a_conversation_that_the_model_cannot_answer_is_refused(messages: Any, told: str) -> None:
@@ -192,3 +196,29 @@ def test_a_conversation_that_the_model_cannot_answer_is_refused(messages: Any, t
 )
 def test_a_conversation_that_waits_for_the_model_is_fine(messages: Any) -> None:
     check_answerable(read_messages(messages))
+
+
+ODD = json_values(plain_text) | st.sampled_from(("user", "assistant", "tool", "text", "image", "function"))
+KEYS = (
+    "role",
+    "content",
+    "tool_calls",
+    "tool_call_id",
+    "name",
+    "reasoning",
+    "type",
+    "text",
+    "function",
+    "arguments",
+)
+odd_messages = st.recursive(
+    ODD, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+)
+
+
+@given(messages=st.lists(odd_messages, max_size=3) | odd_messages)
+def test_messages_of_any_shape_are_read_or_refused(messages: Any) -> None:
+    with contextlib.suppress(BadMessages, EmptyPrompt):
+        read = read_messages(messages)
+        assert read_messages(read) == read
+        check_answerable(read)

@@ -228,3 +228,19 @@ def test_a_template_that_fails_or_breaks_out_is_one_line(source: str, told: str)
 def test_templates_have_what_transformers_gives_them() -> None:
     source = "{% for m in messages %}{{ m | tojson }}{% break %}{% endfor %}{{ strftime_now('%Y') | length }}"
     assert ChatTemplate(source).render([{"a": "<é>"}, {}]) == '{"a": "<é>"}4'
+
+
+def test_transformers_renders_nanos_template_alike(nano_template: ChatTemplate) -> None:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    for title, messages, options, wanted in GRAMMAR:
+        theirs = {key: value for key, value in options.items() if key not in ("think", "tools")}
+        theirs = {"add_generation_prompt": True, "bos_token": "<bos>"} | theirs
+        rendered, _ = render_jinja_template(
+            [messages],
+            tools=options.get("tools"),
+            chat_template=nano_template.source,
+            enable_thinking=options.get("think", False),
+            **theirs,
+        )
+        assert rendered == [wanted], title

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
 
 from gemcut.errors import BadTokenizer, UnsupportedInput
 from gemcut.prompt.tokenizer import MEDIA_TOKENS, TEXT_TOKENS, Tokenizer
@@ -41,8 +42,8 @@ KNOWN = {
 }
 
 
-def write_folder(folder: Path, backend: object) -> Path:
-    backend.save(str(folder / "tokenizer.json"))  # type: ignore[attr-defined]
+def write_folder(folder: Path, backend: Backend) -> Path:
+    backend.save(str(folder / "tokenizer.json"))
     return folder
 
 
@@ -138,7 +139,8 @@ def test_special_tokens_of_another_form_are_never_read_from_text() -> None:
     backend.add_special_tokens([AddedToken("[media]", special=True, normalized=False)])
     tokenizer = Tokenizer(backend)
     number = backend.token_to_id("[media]")
-    assert number not in tokenizer.encode("a[media]b", special=True)
+    for text in ("[media]", "a[media]b", "<bos>[media]<bos>"):
+        assert number not in tokenizer.encode(text, special=True)
     assert tokenizer.is_control(number)
     assert tokenizer.decode([number]) == ""
 
@@ -261,3 +263,5 @@ def test_a_gguf_of_something_else_is_refused(tmp_path: Path) -> None:
         Tokenizer.from_gguf(write(["<unk>", "a", "b", "ab"], ["a b"]))
     with pytest.raises(BadTokenizer, match="is damaged"):
         Tokenizer.from_gguf(write(["<unk>", "a", "b"], ["a b"]))
+    with pytest.raises(BadTokenizer, match="has 1 of its tokens twice"):
+        Tokenizer.from_gguf(write(["<unk>", "a", "a"], ["a a"]))

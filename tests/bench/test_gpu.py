@@ -1,0 +1,55 @@
+"""The GPU benchmark's own code, on a tiny model on the CPU; its figures need a GPU."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench import gpu
+from tests.parity.tiny import TINY
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "PREFILL", 32)
+
+
+@pytest.mark.parametrize("name", ["e2b", "26b"])
+def test_both_sides_are_measured(name: str) -> None:
+    text = replace(TINY[name], vocab_size=320)
+    model = gpu.build_ours(text, CPU)
+    ours = gpu.measure_ours(model, [8, 40], 2, CPU)
+    theirs = gpu.measure_theirs(text, [8, 40], 2, CPU)
+    assert theirs is not None
+    sizes = {context: gpu.read_bytes(model, context) for context in (8, 40)}
+    printed = gpu.lines(name, sizes, ours, theirs, 1e9)
+    assert [line.split(":")[0] for line in printed] == [
+        f"{name}  prefill     32",
+        f"{name}  decode at     8",
+        f"{name}  decode at    40",
+    ]
+
+
+def test_a_token_reads_its_experts_only_and_no_per_layer_table() -> None:
+    dense = gpu.read_bytes(gpu.build_ours(TINY["31b"], CPU), 0)
+    text = TINY["26b"]
+    assert text.experts is not None
+    mixed = gpu.build_ours(text, CPU)
+    experts = sum(2 * p.numel() for n, p in mixed.named_parameters() if ".experts." in n)
+    everything = sum(2 * p.numel() for p in mixed.parameters())
+    assert gpu.read_bytes(mixed, 0) == everything - experts + experts * 4 // 16
+    edge = gpu.build_ours(TINY["e2b"], CPU)
+    table = 2 * edge.model.language_model.embed_tokens_per_layer.weight.numel()
+    assert gpu.read_bytes(edge, 0) == sum(2 * p.numel() for p in edge.parameters()) - table
+    assert dense > 0
+
+
+def test_without_a_gpu_it_says_that_it_did_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu.main()
+    assert capsys.readouterr().out == "no CUDA GPU here: nothing was measured\n"

@@ -1,0 +1,84 @@
+"""`Gemma` on a tiny random model: it answers with letters and blanks until the context is full."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gemcut import Gemma, SamplingParams
+from gemcut.errors import EmptyPrompt, PromptTooLong
+from tests.tiny_model import CONTEXT, write_tiny_model
+
+GREEDY = SamplingParams(temperature=0, max_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory: pytest.TempPathFactory) -> Gemma:
+    folder: Path = tmp_path_factory.mktemp("models") / "tiny"
+    write_tiny_model(folder)
+    return Gemma.load(str(folder), device="cpu")
+
+
+def test_reply_is_what_the_stream_adds_up_to(gemma: Gemma) -> None:
+    deltas = list(gemma.stream("Hi", sampling=GREEDY))
+    reply = gemma.reply("Hi", sampling=GREEDY)
+    assert reply.text == "".join(delta.text for delta in deltas if delta.kind == "text")
+    assert [delta.kind for delta in deltas].index("finish") == len(deltas) - 1
+    assert reply.usage.prompt_tokens == len(gemma.prompt("Hi").token_ids)
+    assert (reply.usage.completion_tokens, reply.finish_reason) == (12, "length")
+
+
+def test_reply_equals_the_argmax_of_the_logits(gemma: Gemma) -> None:
+    prompt = gemma.prompt("Hi")
+    completion = gemma.complete(prompt, sampling=GREEDY)
+    logits = gemma.logits([*prompt.token_ids, *completion.token_ids])
+    assert logits.dtype == torch.float32
+    for place, token_id in enumerate(completion.token_ids, start=len(prompt.token_ids) - 1):
+        logprobs = logits[place].log_softmax(-1)
+        best = completion.logprobs[place - len(prompt.token_ids) + 1]
+        assert float(logprobs[token_id]) == pytest.approx(best, abs=1e-3)
+
+
+def test_a_stop_text_ends_the_reply_and_is_no_part_of_it(gemma: Gemma) -> None:
+    free = gemma.reply("Hi", sampling=GREEDY).text
+    stop = free[3:6]
+    reply = gemma.reply("Hi", sampling=SamplingParams(temperature=0, max_tokens=12, stop=stop))
+    assert reply.text == free[: free.index(stop)]
+    assert reply.finish_reason == "stop"
+
+
+def test_a_full_context_ends_the_reply(gemma: Gemma) -> None:
+    ids = [gemma.tokenizer.special.bos] + [7] * (CONTEXT - 4)
+    completion = gemma.complete(ids, sampling=SamplingParams(temperature=0))
+    assert len(completion.token_ids) == 3
+    assert completion.finish_reason == "length"
+
+
+def test_raw_text_gets_its_bos_once(gemma: Gemma) -> None:
+    with_bos = gemma.complete("<bos>abc", sampling=GREEDY)
+    assert gemma.complete("abc", sampling=GREEDY) == with_bos
+
+
+def test_the_same_seed_gives_the_same_reply_and_none_gives_another(gemma: Gemma) -> None:
+    def say(seed: int | None) -> str:
+        return gemma.reply("Hi", sampling=SamplingParams(temperature=3.0, seed=seed, max_tokens=24)).text
+
+    assert say(1) == say(1)
+    assert len({say(1), say(2), say(None), say(None)}) == 4
+
+
+def test_errors_come_before_the_first_piece(gemma: Gemma) -> None:
+    with pytest.raises(EmptyPrompt):
+        gemma.stream("")
+    with pytest.raises(PromptTooLong, match=f"context holds {CONTEXT}"):
+        gemma.stream("a" * CONTEXT)
+
+
+def test_threads_may_share_a_model(gemma: Gemma) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    questions = ["Hi", "Hello there", "x", "yes or no"]
+    alone = [gemma.reply(question, sampling=GREEDY).text for question in questions]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda question: gemma.reply(question, sampling=GREEDY).text, questions))
+    assert together == alone

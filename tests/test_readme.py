@@ -1,0 +1,54 @@
+"""The README is true: its code runs, its commands run, its tables are those that the recipe wrote."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes.nano.evaluate import readme_table
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[2][:40])
+def test_its_python_runs(code: str, nano: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def commands() -> list[str]:
+    """The commands that need no network."""
+    lines = [line.split("  #")[0].strip() for block in blocks("") for line in block.splitlines()]
+    return [line for line in lines if "gemcut " in line and "e2b" not in line]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_its_commands_run(command: str, nano: Path) -> None:
+    program = f"{shlex.quote(sys.executable)} -m gemcut"
+    done = subprocess.run(
+        re.sub(r"\bgemcut (?=run|list|show)", lambda _: f"{program} ", command),
+        shell=True, capture_output=True, text=True, cwd=ROOT, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_table_of_nano_is_what_its_evaluation_wrote() -> None:
+    scores = json.loads((ROOT / "recipes/nano/scores.json").read_text())
+    printed = README.partition("<!-- nano:")[2].partition("-->\n")[2].partition("<!-- /nano -->")[0]
+    assert printed.strip() == readme_table(scores).strip()
+
+
+def test_every_file_that_it_links_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

@@ -17,7 +17,7 @@ test: .venv/installed-for-tests
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: gemcut needs Python 3.11 or newer; try: make PYTHON=python3.11"; exit 1; }
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # pip's remarks are shown only when it fails
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python

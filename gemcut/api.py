@@ -11,6 +11,7 @@ from torch import Tensor
 from gemcut.engine.naive import Token, check_prompt, generate
 from gemcut.engine.sampling import Sampler, SamplingParams
 from gemcut.engine.stop_strings import StopStrings
+from gemcut.errors import PromptError
 from gemcut.load import Dtype, Loaded, load
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, assemble
@@ -131,13 +132,22 @@ class Gemma:
         """Text to ids and back: `encode(text)`, `decode(ids)`."""
         return self._loaded.tokenizer
 
-    def prompt(self, messages: Conversation, *, tools: Tools | None = None, think: bool = False) -> Prompt:
+    def prompt(
+        self,
+        messages: Conversation,
+        *,
+        tools: Tools | None = None,
+        think: bool = False,
+        trust_control_tokens: bool = False,
+    ) -> Prompt:
         """Exactly what the model would read for these messages.
 
         messages: a string, or a list of messages in OpenAI's shape.  tools: JSON schemas or typed functions.
+        trust_control_tokens: whether strings like `<|turn>` in the messages become control tokens.
         Raises PromptError.
         """
-        return assemble(messages, tools, think, self._loaded.tokenizer, self._loaded.template)
+        tokenizer, template = self._loaded.tokenizer, self._loaded.template
+        return assemble(messages, tools, think, tokenizer, template, trust_control_tokens)
 
     def reply(
         self,
@@ -177,37 +187,40 @@ class Gemma:
         """
         prompt = self.prompt(messages, tools=tools, think=think)
         params = SamplingParams() if sampling is None else sampling
-        check_prompt(prompt.token_ids, self.config.text.max_position_embeddings)
-        return self._stream(prompt, params)
+        check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
+        return self._stream(prompt, params, self._tokens(prompt.token_ids, params))
 
-    def _stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[Delta]:
+    def _stream(self, prompt: Prompt, params: SamplingParams, tokens: Iterator[Token]) -> Iterator[Delta]:
         parser = ReplyParser(self.tokenizer, prompt.token_ids)
         stops = StopStrings(params.stop)
         clock = _Clock()
         last, called = None, False
-        for token in self._tokens(prompt.token_ids, params):
+        for token in tokens:
             clock.tick()
             last = token.id
             for delta in _deltas(parser.push(token.id), stops):
                 called = called or delta.kind == "tool_call"
                 yield delta
-            if stops.found:
+            if stops.found or parser.ended:
                 break
+        ended = parser.ended
         for delta in _deltas(parser.finish(), stops):
             called = called or delta.kind == "tool_call"
             yield delta
         if rest := stops.finish():
             yield Delta("text", rest)
         usage = Usage(len(prompt.token_ids), clock.count)
-        yield Delta("finish", finish=Finish(self._reason(last, stops, called), usage, clock.timing()))
+        yield Delta(
+            "finish", finish=Finish(self._reason(last, stops.found or ended, called), usage, clock.timing())
+        )
 
     def complete(
         self, prompt: str | Sequence[int] | Prompt, *, sampling: SamplingParams | None = None
     ) -> Completion:
-        """What follows a raw prompt: text (control tokens in it count, a missing <bos> is added), ids, or a
-        Prompt.
+        """What follows a raw prompt.
 
-        Raises EmptyPrompt, PromptTooLong, BadSampling.
+        prompt: text (control tokens in it count, a missing <bos> is added), ids, or a Prompt.
+        Raises EmptyPrompt, PromptTooLong, PromptError for an id that the model does not have, BadSampling.
         """
         params = SamplingParams() if sampling is None else sampling
         text_stream, stops = TextStream(self.tokenizer), StopStrings(params.stop)
@@ -224,13 +237,13 @@ class Gemma:
             text=text,
             token_ids=tuple(token.id for token in tokens),
             logprobs=tuple(token.logprob for token in tokens),
-            finish_reason=self._reason(last, stops, called=False),
+            finish_reason=self._reason(last, stops.found, called=False),
         )
 
     def logits(self, prompt: Sequence[int] | Prompt) -> Tensor:
         """Logits (T, V) float32 of every position of a prompt, each for the token that follows it."""
         ids = self._ids(prompt)
-        check_prompt(ids, self.config.text.max_position_embeddings + 1)
+        check_prompt(ids, self.config.text.max_position_embeddings, new_tokens=0)
         weight = self.model.model.language_model.norm.weight
         with torch.inference_mode():
             step = whole_sequences([len(ids)], self.config.text, weight.device)
@@ -241,20 +254,31 @@ class Gemma:
         if isinstance(prompt, Prompt):
             return prompt.token_ids
         if not isinstance(prompt, str):
-            return prompt
+            return self._known(prompt)
         ids = self.tokenizer.encode(prompt, special=True)
         bos = self.tokenizer.special.bos
         return ids if not ids or ids[0] == bos else [bos, *ids]
+
+    def _known(self, ids: Sequence[int]) -> Sequence[int]:
+        """The ids, all of them rows of the embedding: on a GPU any other would end the whole process."""
+        vocabulary = self.config.text.vocab_size
+        unknown = [token_id for token_id in ids if not 0 <= token_id < vocabulary]
+        if unknown:
+            raise PromptError(
+                f"the prompt has the token id {unknown[0]} and this model's ids end at {vocabulary - 1};"
+                " make ids with its own tokenizer"
+            )
+        return ids
 
     def _tokens(self, prompt_ids: Sequence[int], params: SamplingParams) -> Iterator[Token]:
         generation = self._loaded.generation
         sampler = Sampler.resolve(params, generation)
         return generate(self.model, prompt_ids, sampler, generation.stop_ids, params.max_tokens)
 
-    def _reason(self, last: int | None, stops: StopStrings, called: bool) -> FinishReason:
-        if not stops.found and last not in self._loaded.generation.stop_ids:
+    def _reason(self, last: int | None, ended: bool, called: bool) -> FinishReason:
+        if not ended and last not in self._loaded.generation.stop_ids:
             return "length"
-        return "tool_calls" if called and not stops.found else "stop"
+        return "tool_calls" if called else "stop"
 
 
 class _Clock:
@@ -277,13 +301,18 @@ class _Clock:
 
 
 def _deltas(events: Sequence[object], stops: StopStrings) -> Iterator[Delta]:
-    """The parser's events as pieces of the reply; stop texts end its text and hide what is behind."""
+    """The parser's events as pieces of the reply; stop texts end its text and hide what is behind.
+
+    Text that is held back as a stop's possible beginning is shown before anything that is no text.
+    """
     for event in events:
+        if not isinstance(event, TextDelta) and (rest := stops.finish()):
+            yield Delta("text", rest)
         match event:
             case TextDelta(text):
                 if shown := stops.push(text):
                     yield Delta("text", shown)
-            case ThoughtDelta(text):
+            case ThoughtDelta(text) if not stops.found:
                 yield Delta("thought", text)
             case ToolCallParsed(call) if not stops.found:
                 yield Delta("tool_call", tool_call=call)

@@ -165,5 +165,7 @@ class GenerationConfig:
     suppress_ids: tuple[int, ...]  # never produced
     do_sample: bool
     temperature: float
-    top_k: int
+    top_k: int  # 0 for no limit
     top_p: float
+    min_p: float
+    repetition_penalty: float

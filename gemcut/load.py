@@ -12,7 +12,7 @@ from gemcut.checkpoint.config_file import read_config, read_generation_config
 from gemcut.checkpoint.find import find_checkpoint
 from gemcut.checkpoint.weights import TensorInfo, WeightFiles
 from gemcut.config import GenerationConfig, ModelConfig
-from gemcut.errors import BadOption, WeightMismatch
+from gemcut.errors import BadConfig, BadOption, BadTokenizer, WeightMismatch
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.layer_plan import unused_tensors
 from gemcut.prompt.template import ChatTemplate
@@ -49,15 +49,32 @@ def load(source: str, *, device: str | None, dtype: Dtype | None, offline: bool)
     """
     folder = find_checkpoint(source, offline=offline)
     config = read_config(folder)
-    model = load_model(folder, config, pick_device(device), pick_dtype(dtype, config))
+    generation = read_generation_config(folder)
+    tokenizer = Tokenizer.from_folder(folder)
+    _check_ids(folder, config.text.vocab_size, tokenizer, generation)
     return Loaded(
         folder=folder,
         config=config,
-        generation=read_generation_config(folder),
-        model=model,
-        tokenizer=Tokenizer.from_folder(folder),
+        generation=generation,
+        model=load_model(folder, config, pick_device(device), pick_dtype(dtype, config)),
+        tokenizer=tokenizer,
         template=ChatTemplate.from_folder(folder),
     )
+
+
+def _check_ids(folder: Path, vocab_size: int, tokenizer: Tokenizer, generation: GenerationConfig) -> None:
+    """Raises BadTokenizer or BadConfig for ids that the model's embedding has no row for."""
+    if tokenizer.vocab_size > vocab_size:
+        raise BadTokenizer(
+            f"the tokenizer in {folder} has {tokenizer.vocab_size} tokens and the model {vocab_size};"
+            " put the model's own tokenizer.json there"
+        )
+    beyond = [number for number in generation.stop_ids + generation.suppress_ids if number >= vocab_size]
+    if beyond:
+        raise BadConfig(
+            f"generation_config.json in {folder} names the token {beyond[0]} and the model's ids end at"
+            f" {vocab_size - 1}; correct eos_token_id and suppress_tokens"
+        )
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -95,7 +112,9 @@ def pick_dtype(name: str | None, config: ModelConfig) -> torch.dtype:
 def load_model(folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Gemma4:
     """The model with its weights, built on the meta device and filled tensor by tensor.
 
-    On a CPU the per-layer table stays memory-mapped: of its gigabytes only a row for each token is ever read.
+    On a CPU, weights that lie on disk in this dtype stay memory-mapped: they are read when they are first
+    used, and processes share them.  So does the per-layer table in any dtype: of it, only a row for each
+    token is ever read.
     Raises WeightMismatch, BadWeightFile, CheckpointNotFound.
     """
     with torch.device("meta"):
@@ -103,10 +122,14 @@ def load_model(folder: Path, config: ModelConfig, device: torch.device, dtype: t
     wanted = dict(model.named_parameters())
     files = WeightFiles.open(folder)
     _check_tensors(folder, wanted, files.tensors, config)
-    mapped = [name for name in wanted if name == PER_LAYER_TABLE and device.type == "cpu"]
+    mapped = {
+        name
+        for name in wanted
+        if device.type == "cpu" and (name == PER_LAYER_TABLE or files.tensors[name].dtype == dtype)
+    }
     for name in mapped:
         _place(model, name, files.mapped(name))
-    for name, tensor in files.stream([name for name in wanted if name not in mapped]):
+    for name, tensor in files.stream(wanted.keys() - mapped):
         _place(model, name, torch.empty(tensor.shape, dtype=dtype, device=device).copy_(tensor))
     return model.eval().requires_grad_(False)
 

@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from gemcut import Gemma, SamplingParams
-from gemcut.errors import EmptyPrompt, PromptTooLong
+from gemcut.api import _deltas
+from gemcut.engine.stop_strings import StopStrings
+from gemcut.errors import BadSampling, EmptyPrompt, PromptError, PromptTooLong
+from gemcut.prompt.messages import ToolCall
+from gemcut.prompt.parse import TextDelta, ToolCallParsed
 from tests.tiny_model import CONTEXT, write_tiny_model
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12)
@@ -72,6 +76,37 @@ def test_errors_come_before_the_first_piece(gemma: Gemma) -> None:
         gemma.stream("")
     with pytest.raises(PromptTooLong, match=f"context holds {CONTEXT}"):
         gemma.stream("a" * CONTEXT)
+    with pytest.raises(BadSampling, match="top_k would be ignored"):  # this model's own choice is greedy
+        gemma.stream("Hi", sampling=SamplingParams(top_k=5))
+
+
+def test_logits_take_a_prompt_that_fills_the_context_and_refuse_a_longer_one(gemma: Gemma) -> None:
+    assert len(gemma.logits([7] * CONTEXT)) == CONTEXT
+    with pytest.raises(
+        PromptTooLong, match=f"has {CONTEXT + 1} tokens and this model's context holds {CONTEXT}"
+    ):
+        gemma.logits([7] * (CONTEXT + 1))
+
+
+@pytest.mark.parametrize("token_id", [-1, 10**9])
+def test_an_id_that_the_model_does_not_have_is_refused(gemma: Gemma, token_id: int) -> None:
+    """On a GPU, looking it up would end the process."""
+    with pytest.raises(PromptError, match=f"token id {token_id} and this model's ids end at"):
+        gemma.complete([7, token_id])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_every_dtype_generates(gemma: Gemma, dtype: str) -> None:
+    other = Gemma.load(str(gemma._loaded.folder), device="cpu", dtype=dtype)
+    made = other.complete("Hi there", sampling=GREEDY)
+    want = gemma.logits(other.tokenizer.encode("<bos>Hi there", special=True))[-1].log_softmax(-1)
+    assert made.logprobs[0] == pytest.approx(float(want[made.token_ids[0]]), abs=0.1)
+
+
+def test_text_held_for_a_stop_comes_before_the_call_that_follows_it() -> None:
+    events = [TextDelta("one tw"), ToolCallParsed(ToolCall("look", {})), TextDelta("o")]
+    kinds = [(delta.kind, delta.text) for delta in _deltas(events, StopStrings(["two"]))]
+    assert kinds == [("text", "one "), ("text", "tw"), ("tool_call", "")]
 
 
 def test_threads_may_share_a_model(gemma: Gemma) -> None:

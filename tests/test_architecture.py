@@ -1,6 +1,8 @@
 """The rules of the house that a program can check: who imports whom, sizes, docstrings, names."""
 
 import ast
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,6 +178,13 @@ def test_names_say_something(path: Path) -> None:
 @each_file
 def test_transformers_is_for_tests_only(path: Path) -> None:
     assert "transformers" not in foreign(parse(path))
+
+
+def test_what_is_imported_is_declared_and_nothing_else() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    declared = {dependency.split(">=")[0] for dependency in project["dependencies"]}
+    used = set().union(*(foreign(parse(path)) for path in FILES)) - sys.stdlib_module_names - {"gemcut"}
+    assert declared == used
 
 
 def test_tests_mirror_the_package() -> None:

@@ -1,5 +1,7 @@
 """From a folder to a model: values, dtypes, devices, and what does not fit."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from gemcut.checkpoint.config_file import read_config
-from gemcut.errors import BadOption
+from gemcut.errors import BadConfig, BadOption, BadTokenizer
 from gemcut.load import PER_LAYER_TABLE, load, pick_device
 from tests.tiny_model import write_tiny_model
 
@@ -59,3 +61,24 @@ def test_an_unknown_device_or_dtype_is_refused(folder: Path) -> None:
         pick_device("abacus")
     with pytest.raises(BadOption, match="dtype 'int3' is not one of bfloat16, float16, float32, float64"):
         load(str(folder), device="cpu", dtype="int3", offline=True)  # type: ignore[arg-type]
+
+
+def edit_json(file: Path, **values: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "other")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["one more"] = len(tokenizer["model"]["vocab"])
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(BadTokenizer, match=r"has \d+ tokens and the model \d+; put the model's own"):
+        load(str(other), device="cpu", dtype=None, offline=True)
+
+
+@pytest.mark.parametrize("key", ["eos_token_id", "suppress_tokens"])
+def test_ids_beyond_the_vocabulary_are_refused(key: str, folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "other")
+    edit_json(other / "generation_config.json", **{key: [99_999]})
+    with pytest.raises(BadConfig, match="names the token 99999 and the model's ids end at"):
+        load(str(other), device="cpu", dtype=None, offline=True)

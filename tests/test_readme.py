@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from recipes.nano.evaluate import readme_table
+from tests.parity.test_mutants import MUTANTS
+from tests.parity.tiny import ODD, TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    """What stands between fences; every fence is read, so that no closing one passes for an opening one."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [body for name, body in found if name == language]
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[2][:40])
@@ -47,6 +51,12 @@ def test_the_table_of_nano_is_what_its_evaluation_wrote() -> None:
     scores = json.loads((ROOT / "recipes/nano/scores.json").read_text())
     printed = README.partition("<!-- nano:")[2].partition("-->\n")[2].partition("<!-- /nano -->")[0]
     assert printed.strip() == readme_table(scores).strip()
+
+
+def test_its_counts_of_configurations_and_mutants_are_right() -> None:
+    numbers = {11: "eleven", 12: "twelve", 13: "thirteen"}
+    assert f"on {numbers[len(TINY) + len(ODD)]} configurations" in README
+    assert f"{numbers[len(MUTANTS)]} small mutations" in README
 
 
 def test_every_file_that_it_links_to_is_there() -> None:

@@ -157,10 +157,8 @@ def read_generation_config(folder: Path) -> GenerationConfig:
     top.ignore(
         "output_attentions", "output_hidden_states", "max_length", "max_new_tokens"
     )  # lengths are the caller's
-    top.expect(num_beams=(None, 1), min_p=(None, 0, 0.0), typical_p=(None, 1, 1.0))
-    top.expect(
-        repetition_penalty=(None, 1, 1.0), no_repeat_ngram_size=(None, 0), num_return_sequences=(None, 1)
-    )
+    top.expect(num_beams=(None, 1), typical_p=(None, 1, 1.0))
+    top.expect(no_repeat_ngram_size=(None, 0), num_return_sequences=(None, 1))
     stop_ids = top.integers("eos_token_id") if top.has("eos_token_id") else _read_stop_ids(folder)
     top.ignore("eos_token_id")
     if top.has("_from_model_config") and top.flag("_from_model_config"):
@@ -170,13 +168,20 @@ def read_generation_config(folder: Path) -> GenerationConfig:
             stop_ids=stop_ids,
             suppress_ids=top.integers("suppress_tokens") if top.has("suppress_tokens") else (),
             do_sample=top.flag("do_sample") if top.has("do_sample") else False,
-            temperature=top.positive("temperature") if top.has("temperature") else 1.0,
+            temperature=top.number("temperature") if top.has("temperature") else 1.0,
             top_k=top.integer("top_k", at_least=0) if top.has("top_k") else 50,
             top_p=top.positive("top_p") if top.has("top_p") else 1.0,
+            min_p=top.number("min_p") if top.has("min_p") else 0.0,
+            repetition_penalty=top.positive("repetition_penalty") if top.has("repetition_penalty") else 1.0,
         )
+        if config.temperature < 0:
+            top.fail("temperature", f"is {config.temperature} and must be at least 0")
         if config.top_p > 1:
             top.fail("top_p", f"is {config.top_p} and must be at most 1")
-    top.ignore("suppress_tokens", "do_sample", "temperature", "top_k", "top_p", "_from_model_config")
+        if not 0 <= config.min_p <= 1:
+            top.fail("min_p", f"is {config.min_p} and must be from 0 to 1")
+    top.ignore("suppress_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p")
+    top.ignore("repetition_penalty", "_from_model_config")
     top.close()
     return config
 
@@ -184,7 +189,11 @@ def read_generation_config(folder: Path) -> GenerationConfig:
 def generation_config_json(config: GenerationConfig, text: TextConfig) -> dict[str, Any]:
     """What generation_config.json says: `read_generation_config` and transformers read it."""
     suppressed = {"suppress_tokens": list(config.suppress_ids)} if config.suppress_ids else {}
+    min_p = {"min_p": config.min_p} if config.min_p else {}
+    penalty = {"repetition_penalty": config.repetition_penalty} if config.repetition_penalty != 1 else {}
     return {
+        **min_p,
+        **penalty,
         "bos_token_id": text.bos_token_id,
         "do_sample": config.do_sample,
         "eos_token_id": list(config.stop_ids),
@@ -205,5 +214,12 @@ def _read_stop_ids(folder: Path) -> tuple[int, ...]:
 
 def _gemma_sampling(stop_ids: tuple[int, ...]) -> GenerationConfig:
     return GenerationConfig(
-        stop_ids=stop_ids, suppress_ids=(), do_sample=True, temperature=1.0, top_k=64, top_p=0.95
+        stop_ids=stop_ids,
+        suppress_ids=(),
+        do_sample=True,
+        temperature=1.0,
+        top_k=64,
+        top_p=0.95,
+        min_p=0.0,
+        repetition_penalty=1.0,
     )

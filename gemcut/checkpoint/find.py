@@ -6,9 +6,10 @@ from pathlib import Path
 
 from gemcut.checkpoint.config_file import CONFIG_FILE, GENERATION_FILE
 from gemcut.checkpoint.index import INDEX_FILE, WEIGHT_FILE, weight_files
+from gemcut.checkpoint.section import parse_object
 from gemcut.errors import (
+    BadConfig,
     BadOption,
-    BadWeightFile,
     CheckpointError,
     CheckpointNotFound,
     DownloadFailed,
@@ -16,7 +17,8 @@ from gemcut.errors import (
 )
 from gemcut.family import family
 
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+# what the hub takes for a name; its library raises for any other
+HUB_ID = re.compile(r"(?!.*(--|\.\.|\.git$))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", re.ASCII)
 FILES_WE_USE = (
     CONFIG_FILE,
     GENERATION_FILE,
@@ -60,24 +62,15 @@ def pull_checkpoint(source: str, *, progress: Report | None = None) -> Path:
 
     Raises UnknownModel, DownloadFailed, BadOption for a model that does not come from the hub.
     """
-    from gemcut.checkpoint.safetensors_header import (
-        read_header,
-    )  # brings torch, which takes a second to import
-
     place = _place(source)
     if isinstance(place, Path):
         raise BadOption(f"{source} is not on the hub but in {place}; pull a size such as e2b, or a hub id")
-    folder = download(place, progress=progress)
-    damaged = []
-    for file in weight_files(folder):
-        try:
-            read_header(file)
-        except BadWeightFile:
-            damaged.append(file)
+    folder = _fetch(place, progress)
+    damaged = _damaged(folder)
     for file in damaged:
         file.resolve().unlink()  # the cache keeps the contents elsewhere, under their hash
         file.unlink(missing_ok=True)
-    return download(place, progress=progress) if damaged else folder
+    return _whole(_fetch(place, progress) if damaged else folder)
 
 
 def download(hub_id: str, *, progress: Report | None = None) -> Path:
@@ -87,6 +80,11 @@ def download(hub_id: str, *, progress: Report | None = None) -> Path:
     `progress` is told in one line what is being done.  HF_HUB_OFFLINE, HF_TOKEN and HF_HOME count.
     Raises DownloadFailed, which says what to do; CheckpointNotFound where the hub has no weights for us.
     """
+    return _whole(_fetch(hub_id, progress))
+
+
+def _fetch(hub_id: str, progress: Report | None) -> Path:
+    """What `download` downloads, whether it is a whole model or not."""
     import huggingface_hub  # here: it takes a third of a second, and a model in a folder need not wait for it
     from huggingface_hub import errors
 
@@ -95,7 +93,7 @@ def download(hub_id: str, *, progress: Report | None = None) -> Path:
             f"downloading {hub_id} from the hub; if it is interrupted, the next start goes on from there"
         )
     try:
-        folder = huggingface_hub.snapshot_download(hub_id, allow_patterns=list(FILES_WE_USE))
+        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=list(FILES_WE_USE)))
     except errors.GatedRepoError as problem:
         raise DownloadFailed(
             f"the hub wants to know who downloads {hub_id}: accept the license at "
@@ -117,7 +115,22 @@ def download(hub_id: str, *, progress: Report | None = None) -> Path:
             f"downloading {hub_id} failed ({type(problem).__name__}: {reason}); "
             "start it again to go on from there"
         ) from problem
-    return _whole(Path(folder))
+
+
+def _damaged(folder: Path) -> list[Path]:
+    """Files that cannot be as the hub has them: weights that are not whole, JSON that is none."""
+    from gemcut.checkpoint.safetensors_header import read_header  # brings torch, which takes a second
+
+    found = []
+    for file in folder.iterdir():
+        try:
+            if file.suffix == ".safetensors":
+                read_header(file)
+            elif file.suffix == ".json":
+                parse_object(file.read_bytes(), BadConfig)
+        except CheckpointError:
+            found.append(file)
+    return found
 
 
 def _place(source: str) -> Path | str:
@@ -125,8 +138,8 @@ def _place(source: str) -> Path | str:
     try:
         row = family(source)
     except UnknownModel:
-        folder = Path(source).expanduser()
-        if source and folder.exists():
+        folder = _existing(source)
+        if folder is not None:
             return folder
         if HUB_ID.fullmatch(source):
             return source
@@ -134,6 +147,15 @@ def _place(source: str) -> Path | str:
             raise CheckpointNotFound(f"there is no folder {source}; name a folder with a model") from None
         raise
     return PACKAGED_NANO if row.hub_id is None else row.hub_id
+
+
+def _existing(source: str) -> Path | None:
+    """What is on disk under this name, or None."""
+    try:
+        place = Path(source).expanduser()
+        return place if source and place.exists() else None
+    except (OSError, RuntimeError):  # a name longer than names can be; the home of a user who is not known
+        return None
 
 
 def _cached(hub_id: str) -> Path | None:

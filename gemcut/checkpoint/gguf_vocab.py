@@ -17,19 +17,8 @@ from typing import Any, TypeVar
 
 from gemcut.errors import BadTokenizer, BadWeightFile, CheckpointNotFound
 
-NUMBERS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}  # by type
+# struct's letter for each type of number
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
 MODEL = "gemma4"
 
@@ -178,12 +167,8 @@ class _Reader:
             self.at += count * size
             return values
         strings = []
-        data, at, unpack = (
-            self.data,
-            self.at,
-            struct.Struct("<Q").unpack_from,
-        )  # a million times: keep it tight
-        for _ in range(count):
+        data, at, unpack = self.data, self.at, struct.Struct("<Q").unpack_from
+        for _ in range(count):  # a million times: keep it tight
             (length,) = unpack(data, at)
             end = at + 8 + length
             text = data[at + 8 : end]

@@ -28,7 +28,11 @@ def weight_files(folder: Path) -> dict[Path, set[str] | None]:
     def complain(what: str) -> BadWeightFile:
         return BadWeightFile(f"{index} {what}; {AGAIN}")
 
-    places = parse_object(index.read_bytes(), complain).get("weight_map")
+    try:
+        text = index.read_bytes()
+    except OSError as problem:
+        raise complain(f"cannot be read ({problem.strerror})") from problem
+    places = parse_object(text, complain).get("weight_map")
     if (
         not isinstance(places, dict)
         or not places

@@ -9,6 +9,7 @@ safetensors package does not offer that.
 """
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,15 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     def complain(what: str) -> BadWeightFile:
         return BadWeightFile(f"{file} {what}; {AGAIN}")
 
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if size < 8 or length > min(size - 8, MOST_HEADER_BYTES):
-            raise complain(
-                f"has {size} bytes, too few for its header" + (f" of {length}" if size >= 8 else "")
-            )
-        text = opened.read(length)
+    try:
+        with file.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            length = int.from_bytes(opened.read(8), "little")
+            text = opened.read(min(length, MOST_HEADER_BYTES))
+    except OSError as error:
+        raise complain(f"cannot be read ({error.strerror})") from error
+    if size < 8 or len(text) < length:
+        raise complain(f"has {size} bytes, too few for its header" + (f" of {length}" if size >= 8 else ""))
     entries = parse_object(text, lambda what: complain(f"has a header that {what}"))
     entries.pop("__metadata__", None)
     begin = 8 + length

@@ -25,7 +25,7 @@ def parse_object(text: str | bytes, complain: Callable[[str], Exception]) -> dic
 
     try:
         values = json.loads(text, object_pairs_hook=once)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # no UTF-8, no JSON, or a number of thousands of digits
         raise complain(f"is not JSON ({problem})") from problem
     if not isinstance(values, dict):
         raise complain(f"holds a JSON {type(values).__name__} and not an object")
@@ -56,6 +56,8 @@ class Section:
             raise CheckpointNotFound(
                 f"{file.parent} has no {file.name}: name a folder with a model, or a size to download"
             ) from problem
+        except OSError as problem:  # most often a file of another user's
+            raise BadConfig(f"{file} cannot be read ({problem.strerror}); make it readable") from problem
 
         def complain(what: str) -> BadConfig:
             return BadConfig(f"{file} {what}; download it again with: gemcut pull MODEL")

@@ -4,11 +4,11 @@ import re
 import sys
 from pathlib import Path
 
+from gemcut.checkpoint.find import HUB_ID
 from gemcut.errors import BadOption
 from gemcut.family import FAMILIES
 
 EMBEDDED = "nano"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SIZE = re.compile(r"e?\d+b(-a\d+b)?|gemma\S*", re.IGNORECASE)  # "27b" is a size, if one that does not exist
 _PATH_STARTS = ("/", "./", "../", "~")
 
@@ -21,12 +21,19 @@ def names_model(word: str) -> bool:
     """
     if word == "":
         return False
-    if word in {row.name for row in FAMILIES} or Path(word).is_dir():
+    if word in {row.name for row in FAMILIES} or _is_folder(word):
         return True
     if re.search(r"\s", word):
         return False
-    looks = _SIZE.fullmatch(word) or _HUB_ID.fullmatch(word)
+    looks = _SIZE.fullmatch(word) or HUB_ID.fullmatch(word)
     return looks is not None or word.endswith(".gguf") or word.startswith(_PATH_STARTS)
+
+
+def _is_folder(word: str) -> bool:
+    try:
+        return Path(word).is_dir()
+    except OSError:  # too long for a name, as prompts often are
+        return False
 
 
 def model_and_prompt(first: str | None, second: str | None) -> tuple[str, str | None]:

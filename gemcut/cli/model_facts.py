@@ -49,9 +49,12 @@ def read_facts(source: str) -> ModelFacts:
 
 
 def _facts_of_size(row: Family, size: Size) -> ModelFacts:
+    folder: Path | None = None
+    generation: GenerationConfig | None = None
     try:
         folder = find_checkpoint(row.name, offline=True, progress=None)
-    except CheckpointError:  # not downloaded
+        generation = read_generation_config(folder)
+    except CheckpointError:  # not downloaded, or damaged: `run` says which
         folder = None
     return ModelFacts(
         name=row.name,
@@ -60,7 +63,7 @@ def _facts_of_size(row: Family, size: Size) -> ModelFacts:
         folder=folder,
         takes=row.takes,
         text=size.text,
-        generation=None if folder is None else read_generation_config(folder),
+        generation=generation,
         parameters=size.parameters.total,
         active=size.active_parameters,
         load_bytes=size.load_bytes,

@@ -9,7 +9,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A size (`gemcut list`), a hub id, a folder, or a .gguf file.",
+        help="A size (`gemcut list`), a hub id, or a folder.",
         show_default=False,
     ),
 ]

@@ -44,13 +44,15 @@ def run(
 ) -> None:
     """Ask a model once, or hold a conversation with it.
 
-    A lone word is the MODEL where it is a size, a folder, a .gguf file or a hub id (org/name), else it is
+    A lone word is the MODEL where it is a size, a folder or a hub id (org/name), else it is
     the PROMPT for nano. Piped text is the prompt, or follows PROMPT. Only the answer goes to stdout.
     """
-    from gemcut.cli.conversation import Conversation, Settings  # torch takes seconds, and --help needs none
-    from gemcut.cli.once import answer_as_json, answer_once
-    from gemcut.cli.opening import open_model, read_tool_file
-    from gemcut.engine.sampling import SamplingParams
+    screen = Screen()
+    with screen.waiting("loading torch …"):  # here: it takes seconds, and --help needs none
+        from gemcut.cli.conversation import Conversation, Settings
+        from gemcut.cli.once import answer_as_json, answer_once
+        from gemcut.cli.opening import open_model, read_tool_file
+        from gemcut.engine.sampling import SamplingParams
 
     source, question = model_and_prompt(model, prompt)
     question = with_piped(question, piped_text())
@@ -67,7 +69,6 @@ def run(
     )
     declared = () if tools is None else read_tool_file(tools)
     settings = Settings(system=system, think=think, tools=declared, sampling=sampling)
-    screen = Screen()
     gemma = open_model(source, device, dtype, offline, screen)
     if question is None:
         _converse(Conversation(gemma, source, settings, screen))

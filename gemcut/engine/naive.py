@@ -24,11 +24,11 @@ class Token:
     logprob: float
 
 
-def check_prompt(prompt_ids: Sequence[int], context: int) -> None:
-    """Raises EmptyPrompt or PromptTooLong unless the context has room for the prompt and one token more."""
+def check_prompt(prompt_ids: Sequence[int], context: int, new_tokens: int) -> None:
+    """Raises EmptyPrompt or PromptTooLong unless the context has room for the prompt and so many more."""
     if not prompt_ids:
         raise EmptyPrompt("the prompt has no tokens; give some text")
-    if len(prompt_ids) >= context:
+    if len(prompt_ids) + new_tokens > context:
         raise PromptTooLong(
             f"the prompt has {len(prompt_ids)} tokens and this model's context holds {context},"
             " the reply included; shorten the prompt"
@@ -48,7 +48,7 @@ def generate(
     Ends after a stop id, after max_tokens, or when the context is full.  Raises EmptyPrompt, PromptTooLong.
     """
     config = model.config.text
-    check_prompt(prompt_ids, config.max_position_embeddings)
+    check_prompt(prompt_ids, config.max_position_embeddings, new_tokens=1)
     weight = model.model.language_model.norm.weight
     room = config.max_position_embeddings - len(prompt_ids)
     limit = room if max_tokens is None else min(room, max_tokens)

@@ -6,7 +6,7 @@ tokens whatever else runs.  Letters: V vocabulary.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class SamplingParams:
             ("seed", self.seed, 0, 2**63 - 1, "leave it out for a new one each time"),
         )
         for name, value, low, high, hint in checks:
+            if name in ("top_k", "max_tokens", "seed") and isinstance(value, float):
+                raise BadSampling(f"{name} is {value}; it must be a whole number ({hint})")
             if value is not None and not low <= value <= high:
                 raise BadSampling(f"{name} is {value}; it must be between {low:g} and {high:g} ({hint})")
         if self.temperature == 0:
@@ -82,16 +84,24 @@ class Sampler:
 
     @classmethod
     def resolve(cls, params: SamplingParams, defaults: GenerationConfig) -> "Sampler":
-        """The user's options where given, else those of the model's generation_config.json."""
+        """The user's options where given, else those of the model's generation_config.json.
+
+        Raises BadSampling for filters without a temperature where the model's own choice is greedy.
+        """
         temperature = params.temperature
         if temperature is None:
             temperature = defaults.temperature if defaults.do_sample else 0.0
+            replace(params, temperature=temperature)  # checks the two together
         return cls(
             temperature=temperature,
             top_k=params.top_k if params.top_k is not None else (defaults.top_k if defaults.top_k else None),
             top_p=params.top_p if params.top_p is not None else defaults.top_p,
-            min_p=params.min_p if params.min_p is not None else 0.0,
-            repetition_penalty=params.repetition_penalty if params.repetition_penalty is not None else 1.0,
+            min_p=params.min_p if params.min_p is not None else defaults.min_p,
+            repetition_penalty=(
+                params.repetition_penalty
+                if params.repetition_penalty is not None
+                else defaults.repetition_penalty
+            ),
             seed=params.seed if params.seed is not None else secrets.randbits(63),
             suppress_ids=defaults.suppress_ids,
         )
@@ -108,7 +118,7 @@ class Sampler:
         probabilities, ids = self.candidates(logits)
         generator = torch.Generator().manual_seed(_mix(self.seed, position))
         draw = torch.rand((), generator=generator, dtype=torch.float64)
-        cumulative = probabilities.double().cumsum(0).cpu()
+        cumulative = probabilities.cumsum(0)
         place = int(torch.searchsorted(cumulative, draw * cumulative[-1], right=True))
         return int(ids[min(place, len(ids) - 1)])
 
@@ -125,12 +135,18 @@ class Sampler:
         return logits
 
     def candidates(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities (not renormalised) and ids of the tokens that may be drawn, likeliest first."""
+        """Probabilities (not renormalised) and ids of the tokens that may be drawn, likeliest first.
+
+        Both on the CPU, in float64: sums on a GPU may differ from run to run.
+        """
         count = len(logits) if self.top_k is None else min(self.top_k, len(logits))
-        values, ids = (logits / self.temperature).topk(count)
-        probabilities = values.softmax(0)
-        before = probabilities.cumsum(0) - probabilities  # probability of all likelier ones
-        keep = (before < self.top_p) & (probabilities >= self.min_p * probabilities[0])
+        values, ids = (x.cpu() for x in logits.topk(count))
+        wide = values.double()
+        probabilities = ((wide - wide[0]) / self.temperature).softmax(0)  # finite at any temperature
+        keep = probabilities >= self.min_p * probabilities[0]
+        if self.top_p < 1:
+            before = probabilities.cumsum(0) - probabilities  # probability of all likelier ones
+            keep &= before < self.top_p
         keep[0] = True
         return probabilities[keep], ids[keep]
 

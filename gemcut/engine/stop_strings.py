@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 
 class StopStrings:
-    """Lets text through until one of `stops` appears; that text and all behind it is dropped."""
+    """Lets text through until one of `stops` is complete; that text and all behind it is dropped.
+
+    The stop that is complete first counts, so the result does not depend on how the text is cut into pieces.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stops = tuple(stops)
@@ -16,14 +19,14 @@ class StopStrings:
         if self.found:
             return ""
         self._held += text
-        places = [place for stop in self.stops if (place := self._held.find(stop)) >= 0]
-        if places:
+        ends = [(place + len(stop), place) for stop in self.stops if (place := self._held.find(stop)) >= 0]
+        if ends:
             self.found = True
-            return self._release(min(places))
+            return self._release(min(ends)[1])
         return self._release(len(self._held) - self._open())
 
     def finish(self) -> str:
-        """What was held back, at the end of the reply."""
+        """What was held back, where no more text follows on it."""
         return "" if self.found else self._release(len(self._held))
 
     def _release(self, length: int) -> str:

@@ -20,8 +20,10 @@ def contains_answer(reply: ReplyLike, wanted: str | Sequence[str]) -> bool:
 
 
 def _holds(text: str, answer: str) -> bool:
-    pattern = re.escape(answer.strip().rstrip("."))
-    return re.search(rf"(?<!\w){pattern}(?![\w-]|[.,:]\d)", text, re.IGNORECASE) is not None
+    wanted = answer.strip().rstrip(".")
+    no_sign_or_digits = r"(?<!-)(?<!\d[.,:])" if wanted[:1].isdigit() else ""  # 12 is not in -12 or 3.12
+    pattern = rf"(?<!\w){no_sign_or_digits}{re.escape(wanted)}(?![\w-]|[.,:]\d)"
+    return re.search(pattern, text, re.IGNORECASE) is not None
 
 
 def equal_calls(reply: ReplyLike, wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:

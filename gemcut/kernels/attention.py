@@ -63,7 +63,7 @@ def _attend_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     _, heads, width = q.shape
     kv_heads = k.shape[1]
     q = q.view(kv_heads, heads // kv_heads, width)  # (1, H, D) -> (K, H/K, D)
-    wide = torch.float64 if q.dtype == torch.float64 else torch.float32
+    wide = torch.promote_types(q.dtype, torch.float32)
     scores = (q @ k.permute(1, 2, 0)).to(wide)  # (K, H/K, D) x (K, D, S) -> (K, H/K, S)
     weights = scores.softmax(-1).to(v.dtype)
     return (weights @ v.transpose(0, 1)).reshape(1, heads * width)  # (K, H/K, S) x (K, S, D) -> (1, H·D)

@@ -38,4 +38,5 @@ def widened(x: Tensor, weight: Tensor) -> Tensor:
 @functools.cache
 def multiplies_bfloat16() -> bool:
     """Whether torch has fast bfloat16 products on this CPU; without, it multiplies one by one."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    built_in = torch._C._has_mkldnn
+    return built_in and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

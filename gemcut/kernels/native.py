@@ -62,17 +62,17 @@ def _build(source: Path) -> Path | None:
     key = hashlib.sha256(
         "\0".join((source.read_text(), *FLAGS, compiler, _processor())).encode()
     ).hexdigest()[:16]
-    library = Path.home() / ".cache" / "gemcut" / f"{source.stem}-{key}.so"
-    if library.exists():
-        return library
     try:
+        library = Path.home() / ".cache" / "gemcut" / f"{source.stem}-{key}.so"
+        if library.exists():
+            return library
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             made, whole = f"{folder}/kernel.o", f"{folder}/kernel.so"
             subprocess.run([compiler, *FLAGS, "-c", str(source), "-o", made], check=True, capture_output=True)
             subprocess.run([compiler, "-shared", made, "-o", whole], check=True, capture_output=True)
             Path(whole).replace(library)  # whole or not at all: another process may be building it too
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, RuntimeError, subprocess.CalledProcessError):  # RuntimeError: this user has no home
         return None
     return library
 

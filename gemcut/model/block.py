@@ -33,20 +33,21 @@ class Block(nn.Module):
         self.pre_feedforward_layernorm = RmsNorm(width, eps)
         self.post_feedforward_layernorm = RmsNorm(width, eps)
         self.layer_scalar = nn.Parameter(torch.empty(1))
-        self.feed_forward: Callable[[Tensor, Step], Tensor] = self._dense
+        # Functions of the class, not bound methods: a block that held itself would keep its memory.
+        self.feed_forward: Callable[[Block, Tensor, Step], Tensor] = Block._dense
         if spec.experts is not None:
             self.router = Router(config, spec.experts)
             self.experts = Experts(config, spec.experts)
             self.post_feedforward_layernorm_1 = RmsNorm(width, eps)
             self.post_feedforward_layernorm_2 = RmsNorm(width, eps)
             self.pre_feedforward_layernorm_2 = RmsNorm(width, eps)
-            self.feed_forward = self._dense_and_experts
-        self.add_per_layer: Callable[[Tensor, Tensor | None, Step], Tensor] = self._add_nothing
+            self.feed_forward = Block._dense_and_experts
+        self.add_per_layer: Callable[[Block, Tensor, Tensor | None, Step], Tensor] = Block._add_nothing
         if config.hidden_size_per_layer_input:
             self.per_layer_input_gate: Projection = Linear(width, config.hidden_size_per_layer_input)
             self.per_layer_projection: Projection = Linear(config.hidden_size_per_layer_input, width)
             self.post_per_layer_input_norm = RmsNorm(width, eps)
-            self.add_per_layer = self._add_per_layer
+            self.add_per_layer = Block._add_per_layer
 
     def forward(
         self, x: Tensor, per_layer: Tensor | None, shared: KeysValues | None, rotations: Rotations, step: Step
@@ -60,8 +61,8 @@ class Block(nn.Module):
         if shared is None:
             shared = step.extend(self.spec, self.self_attn.keys_values(normed, rotations, step))
         x = x + self.post_attention_layernorm(self.self_attn(normed, shared, rotations, step))
-        x = x + self.post_feedforward_layernorm(self.feed_forward(x, step))
-        return self.add_per_layer(x, per_layer, step) * self.layer_scalar, shared
+        x = x + self.post_feedforward_layernorm(self.feed_forward(self, x, step))
+        return self.add_per_layer(self, x, per_layer, step) * self.layer_scalar, shared
 
     def _dense(self, x: Tensor, step: Step) -> Tensor:
         out: Tensor = self.mlp(self.pre_feedforward_layernorm(x), step)

@@ -18,7 +18,5 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor, step: Step) -> Tensor:
         """(N, C) -> (N, C)."""
-        gated = F.gelu(self.gate_proj(x, step), approximate="tanh") * self.up_proj(
-            x, step
-        )  # (N, C) -> (N, F)
-        return self.down_proj(gated, step)  # (N, F) -> (N, C)
+        gate, up = self.gate_proj(x, step), self.up_proj(x, step)  # (N, C) -> (N, F) twice
+        return self.down_proj(F.gelu(gate, approximate="tanh") * up, step)  # (N, F) -> (N, C)

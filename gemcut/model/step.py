@@ -146,25 +146,23 @@ def packed_step(sequences: Tensor, positions: Tensor, config: TextConfig) -> Ste
 def whole_sequences(lengths: Sequence[int], config: TextConfig, device: torch.device) -> Step:
     """A step without a cache over packed sequences of any lengths: for scoring and parity."""
     positions = torch.cat([torch.arange(length, device=device) for length in lengths])
-    if len(set(lengths)) == 1:  # groups of equal size
-        grid = (len(lengths), lengths[0])
-        sequences = torch.zeros(grid, dtype=torch.long, device=device)
-    else:
-        grid = (1, sum(lengths))
-        sequences = torch.repeat_interleave(torch.tensor(lengths, device=device)).view(grid)
-    step = packed_step(sequences, positions.view(grid), config)
-    causal = Sight(groups=len(lengths), mask=None, causal=True)
     if len(set(lengths)) > 1:
-        return step
-    sights = dict(step.sights) | {"full_attention": causal}
-    if lengths[0] <= config.sliding_window:
-        sights["sliding_attention"] = causal
-    return replace(step, sights=sights)
+        sequences = torch.repeat_interleave(torch.tensor(lengths, device=device))
+        return packed_step(sequences[None], positions[None], config)
+    groups, length = len(lengths), lengths[0]
+    causal = Sight(groups=groups, mask=None, causal=True)
+    sights: dict[AttentionKind, Sight] = {"full_attention": causal, "sliding_attention": causal}
+    if length > config.sliding_window:
+        sights["sliding_attention"] = replace(
+            _sight(positions[:length], 0, 0, config.sliding_window), groups=groups
+        )
+    return Step(positions=positions, sights=sights, cache=None, slots={}, outputs=None)
 
 
 def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None) -> Step:
     """The step that appends `num_rows` tokens to the cache's sequence, which counts them as held."""
     start, cache.length = cache.length, cache.length + num_rows
+    assert cache.length <= cache.capacity, "the first keys would be overwritten"
     positions = torch.arange(start, start + num_rows, device=cache.device)
     sights: dict[AttentionKind, Sight] = {}
     slots: dict[AttentionKind, Slots] = {}
@@ -189,5 +187,6 @@ def _sight(positions: Tensor, oldest: int, start: int, window: int) -> Sight:
         return Sight(groups=1, mask=None, causal=False)
     if oldest == start and num_rows <= window:
         return Sight(groups=1, mask=None, causal=True)
-    distance = positions[:, None] - torch.arange(oldest, start + num_rows, device=positions.device)  # (T, S)
-    return Sight(groups=1, mask=((distance >= 0) & (distance < window))[None], causal=False)
+    keys = torch.arange(oldest, start + num_rows, device=positions.device)
+    last, first = positions[:, None], positions[:, None] - window + 1
+    return Sight(groups=1, mask=((first <= keys) & (keys <= last))[None], causal=False)  # (1, T, S)

@@ -111,6 +111,11 @@ class ReplyParser:
             return self._push_call(token_id)
         return self._deltas(self._stream.push(token_id))
 
+    @property
+    def ended(self) -> bool:
+        """Whether the reply is over: all further ids are ignored."""
+        return self._state == "ended"
+
     def finish(self) -> list[Event]:
         """The events of what is still held; the reply is over."""
         return self._enter("ended")

@@ -37,7 +37,8 @@ class Examples:
     def num_learnt(self) -> NDArray[np.int64]:
         """Tokens of each example that are learnt, (examples,); its first token cannot be."""
         before = np.concatenate([[0], np.cumsum(self.mask, dtype=np.int64)])
-        return before[self.offsets[1:]] - before[self.offsets[:-1]] - self.mask[self.offsets[:-1]]
+        counts: NDArray[np.int64] = before[self.offsets[1:]] - before[self.offsets[:-1]]
+        return counts - self.mask[self.offsets[:-1]]
 
     def check(self, vocab_size: int) -> None:
         """Raises BadTraining where no model with this vocabulary can be trained on the examples."""

@@ -9,28 +9,27 @@ PER_LAYER = "embed_tokens_per_layer"  # its rows hold all layers' parts, each of
 POST_NORM = 0.3  # what a sublayer adds to the residual, whose size is about 1 at the start
 
 
+@torch.no_grad()
 def initialise(model: Gemma4, seed: int) -> None:
     """Draws every parameter of the model, the same for the same seed.
 
-    Embeddings have size 1 after their scale; the output of every projection has the size of its input; queries times
-    keys have a spread of 1 although attention has no scale of its own.
+    Embeddings have size 1 after their scale; the output of every projection has the size of its input;
+    queries times keys have a spread of 1, as attention has no scale of its own.
     """
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            part = name.removesuffix(".weight").rsplit(".", 1)[-1]
-            width = (
-                model.config.text.hidden_size_per_layer_input if part == PER_LAYER else parameter.shape[-1]
-            )
-            parameter.copy_(_draw(part, parameter.shape, width, generator))
+    per_layer = model.config.text.hidden_size_per_layer_input
+    for name, parameter in model.named_parameters():
+        part = name.removesuffix(".weight").rsplit(".", 1)[-1]
+        width = per_layer if part == PER_LAYER else parameter.shape[-1]
+        parameter.copy_(_draw(part, parameter.shape, width, generator))
 
 
 def _draw(part: str, shape: torch.Size, width: int, generator: torch.Generator) -> Tensor:
-    """part: the last word of the parameter's name.  width: numbers that a product sums over, or that make a row."""
+    """part: the last word of a parameter's name.  width: how many numbers make a row, or a sum."""
     if part == "q_norm":
         return torch.full(shape, shape[0] ** -0.5)
     if part.startswith("post_"):
         return torch.full(shape, POST_NORM)
     if part.endswith(("norm", "norm_1", "norm_2")) or part in ("layer_scalar", "scale", "per_expert_scale"):
         return torch.ones(shape)
-    return torch.randn(shape, generator=generator) * width**-0.5
+    return torch.randn(shape, generator=generator).mul_(width**-0.5)

@@ -10,7 +10,10 @@ from gemcut.train.loop import Report
 
 
 class TrainingLog:
-    """Writes every report to a .csv file, and a line about the updates since the last line every few seconds."""
+    """Writes every report to a .csv file, and every few seconds a line about the updates since the last line.
+
+    A file that is there already is continued: the run was resumed.
+    """
 
     def __init__(self, path: Path, every_s: float, stream: TextIO = sys.stderr) -> None:
         self.every_s = every_s
@@ -36,21 +39,27 @@ class TrainingLog:
         """Writes a line about the updates since the last one, if there were any."""
         if not self._since:
             return
-        first, last = self._since[0], self._since[-1]
-        seconds, tokens = (0.0, 0) if self._last is None else (self._last.seconds, self._last.tokens)
+        last = self._since[-1]
         loss = sum(report.loss for report in self._since) / len(self._since)
-        speed = (last.tokens - tokens) / max(last.seconds - seconds, 1e-9)
-        left = last.seconds * (1 - last.progress) / max(last.progress, 1e-9) / 60
-        if self._last is None and first.step > 1:
-            speed = 0.0  # a resumed run does not know what it did before
+        left_s = last.seconds * (1 - last.progress) / max(last.progress, 1e-9)
         print(
-            f"{last.phase} step {last.step}  {last.tokens / 1e6:.2f} M tokens  {speed:.0f} tok/s  loss {loss:.3f}  "
-            f"gradient {last.gradient_norm:.2f}  rate {last.rate:.2e}  {last.seconds / 60:.1f} min  {left:.1f} left",
+            f"{last.phase}  step {last.step}  {last.tokens / 1e6:.2f} M tokens  {self._speed()}  "
+            f"loss {loss:.3f}  "
+            f"gradient {last.gradient_norm:.2f}  rate {last.rate:.2e}  {last.seconds / 60:.1f} min, "
+            f"{left_s / 60:.1f} left",
             file=self.stream,
             flush=True,
         )
         self._file.flush()
         self._since, self._last = [], last
+
+    def _speed(self) -> str:
+        """Tokens a second since the last line; the first updates, when torch compiles, do not count."""
+        if self._last is None or not self._since:
+            return "starting"
+        last = self._since[-1]
+        rate = (last.tokens - self._last.tokens) / max(last.seconds - self._last.seconds, 1e-9)
+        return f"{rate:.0f} tok/s"
 
     def close(self) -> None:
         """Writes what is left."""

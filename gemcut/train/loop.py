@@ -1,6 +1,7 @@
 """The training loop: what differs is the data, and which weights ask for gradients.
 
-`Training.steps` yields a report after every update; whoever runs it logs, saves and exports between two of them.
+`Training.steps` yields a report after every update; whoever runs it logs, saves and exports between two of
+them.
 """
 
 import os
@@ -35,7 +36,10 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to train.  clip: the largest norm of all gradients together.  compiled: whether torch.compile is tried."""
+    """How to train.
+
+    clip: the largest norm of all gradients together.  compiled: by torch.compile, which needs a C++ compiler.
+    """
 
     shape: Shape
     rates: Rates
@@ -48,7 +52,10 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One update.  loss: nats a learnt token.  seconds: since the run began, pauses between runs not counted."""
+    """One update.
+
+    tokens, seconds: since the run began, without the pauses between its parts.  loss: nats a learnt token.
+    """
 
     step: int
     phase: str
@@ -142,7 +149,7 @@ class Training:
         value = loss.item()
         if not value < float("inf"):
             raise BadTraining(
-                f"the loss is {value} at step {self.step + 1}; lower the learning rates and resume from the last state"
+                f"the loss is {value} at step {self.step + 1}; lower the learning rates, and start again"
             )
         self.optimiser.step(factor)
         return value, norm.item()

@@ -1,8 +1,8 @@
 """How weights follow their gradients: Muon for the matrices of the layers, AdamW for everything else.
 
-Muon (Jordan and others, 2024) makes the update of a matrix orthogonal, so that all its directions learn at one speed;
-small models learn to copy in about half the steps.  torch's own form rounds to bfloat16, which this is free of: CPUs
-multiply that slowly.
+Muon (Jordan and others, 2024) makes the update of a matrix orthogonal, so that all its directions learn at
+one speed.  torch has it too, in bfloat16, which many CPUs multiply slowly; this is float32, and takes all
+matrices of a shape at once.
 """
 
 from collections import defaultdict

@@ -7,7 +7,7 @@ from gemcut.errors import BadTraining
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The end of a run: a number of updates, or minutes of training on this machine; exactly one of the two."""
+    """The end of a run: a number of updates, or minutes of training on this machine."""
 
     steps: int | None = None
     minutes: float | None = None
@@ -45,8 +45,8 @@ class Schedule:
         """Raises BadTraining where a number is out of its range."""
         if self.warm_up < 0 or not 0 <= self.decay_from < 1:
             raise BadTraining(
-                f"the schedule warms up for {self.warm_up} updates and decays from {self.decay_from} of the run; "
-                "give a number of updates, and a share from 0 to below 1"
+                f"the schedule warms up for {self.warm_up} updates and decays from {self.decay_from} "
+                "of the run; give a number of updates, and a share from 0 to below 1"
             )
 
     def factor(self, step: int, progress: float) -> float:

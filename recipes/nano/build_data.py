@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from recipes.nano.example import Example
-from recipes.nano.mix import PHASES, TASKS, Phase
+from recipes.nano.mix import PHASES, TASKS, TOKENIZER_SHARES, Phase
 from recipes.nano.render import encode
 from recipes.nano.tokenizer import build, save
 
@@ -37,9 +37,9 @@ def mean_tokens(tokenizer: Tokenizer, seed: int) -> dict[str, float]:
 
 
 def sample_for_tokenizer(seed: int, count: int = TOKENIZER_SAMPLE) -> list[Example]:
-    """Examples of all phases, by the shares of the last one."""
+    """Examples by the shares that the tokenizer is made for."""
     rng = draw_rng(seed, "tokenizer", 0)
-    names = rng.choices(list(PHASES[-1].shares), list(PHASES[-1].shares.values()), k=count)
+    names = rng.choices(list(TOKENIZER_SHARES), list(TOKENIZER_SHARES.values()), k=count)
     return [TASKS[name](rng, "train") for name in names]
 
 

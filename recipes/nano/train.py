@@ -1,7 +1,7 @@
 """The train stage: nano from random weights, on the data that the data stage wrote.
 
-Everything lies in one folder: the state of the run, its log, the model as it is (`latest`), and the model at the end,
-which is copied to where gemcut finds it.
+Everything lies in one folder: the state of the run, its log, the model as it is now and then (`latest`), and
+the model at the end, which is copied to where gemcut finds it.
 """
 
 import json
@@ -35,6 +35,7 @@ SHAPE = Shape(groups=8, tokens=384, learnt=144)
 RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.1)
 SCHEDULE = Schedule(warm_up=60, decay_from=0.4)
 COPYING_UNTIL = 0.12
+ALL_UNTIL = 0.6
 SAVE_EVERY_S = 240.0
 EXPORT_EVERY_S = 600.0
 
@@ -63,7 +64,8 @@ def train(command: TrainCommand) -> None:
     model.to(command.device)
     phases = (
         Phase("copying", fitting(read_examples(folder / "copying.npz"), SHAPE), COPYING_UNTIL),
-        Phase("all", fitting(read_examples(folder / "all.npz"), SHAPE), 1.0),
+        Phase("all", fitting(read_examples(folder / "all.npz"), SHAPE), ALL_UNTIL),
+        Phase("practice", fitting(read_examples(folder / "practice.npz"), SHAPE), 1.0),
     )
     options = Options(
         shape=SHAPE,
@@ -116,7 +118,7 @@ def fitting(examples: Examples, shape: Shape) -> Examples:
 
 
 def export(model: Gemma4, tokenizer: Path, folder: Path) -> None:
-    """Writes a model folder that gemcut and transformers load: bfloat16 weights, tokenizer, template, greedy decoding."""
+    """Writes a model folder that gemcut and transformers load: bfloat16 weights, greedy by default."""
     text = model.config.text
     stops = json.loads((tokenizer / "tokenizer.json").read_text())["model"]["vocab"]
     generation = GenerationConfig(
@@ -126,6 +128,8 @@ def export(model: Gemma4, tokenizer: Path, folder: Path) -> None:
         temperature=1.0,
         top_k=64,
         top_p=0.95,
+        min_p=0.0,
+        repetition_penalty=1.0,
     )
     extra_files = {file.name: file.read_bytes() for file in sorted(tokenizer.iterdir())}
     extra_files["chat_template.jinja"] = (PACKAGED / "chat_template.jinja").read_bytes()

@@ -33,7 +33,6 @@ def test_both_sides_are_measured(name: str) -> None:
 
 
 def test_a_token_reads_its_experts_only_and_no_per_layer_table() -> None:
-    dense = gpu.read_bytes(gpu.build_ours(TINY["31b"], CPU), 0)
     text = TINY["26b"]
     assert text.experts is not None
     mixed = gpu.build_ours(text, CPU)
@@ -43,7 +42,12 @@ def test_a_token_reads_its_experts_only_and_no_per_layer_table() -> None:
     edge = gpu.build_ours(TINY["e2b"], CPU)
     table = 2 * edge.model.language_model.embed_tokens_per_layer.weight.numel()
     assert gpu.read_bytes(edge, 0) == sum(2 * p.numel() for p in edge.parameters()) - table
-    assert dense > 0
+
+
+def test_a_context_that_transformers_cannot_hold_has_no_ratio() -> None:
+    ours, theirs = gpu.Result(1.0, {8: 0.5, 40: 0.5}), gpu.Result(2.0, {8: 1.0})
+    printed = gpu.lines("31b", {8: 10, 40: 10}, ours, theirs, 100.0)
+    assert ["2.00x transformers" in line for line in printed] == [True, True, False]
 
 
 def test_without_a_gpu_it_says_that_it_did_nothing(

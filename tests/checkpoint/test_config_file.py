@@ -188,6 +188,8 @@ def test_the_hubs_generation_config_gives_three_stop_ids(
         temperature=1.0,
         top_k=64,
         top_p=0.95,
+        min_p=0.0,
+        repetition_penalty=1.0,
     )
     values = json.loads(file.read_text())
     del values["transformers_version"]
@@ -217,7 +219,14 @@ def test_a_silent_file_means_greedy_as_the_format_says(tmp_path: Path) -> None:
     write(tmp_path, {"eos_token_id": 1}, "generation_config.json")
     config = read_generation_config(tmp_path)
     assert config == GenerationConfig(
-        stop_ids=(1,), suppress_ids=(), do_sample=False, temperature=1.0, top_k=50, top_p=1.0
+        stop_ids=(1,),
+        suppress_ids=(),
+        do_sample=False,
+        temperature=1.0,
+        top_k=50,
+        top_p=1.0,
+        min_p=0.0,
+        repetition_penalty=1.0,
     )
 
 
@@ -229,7 +238,8 @@ def test_what_we_write_of_sampling_reads_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"temperature": 0}, "temperature is 0.0 and must be above 0"),
+        ({"temperature": -1}, "temperature is -1.0 and must be at least 0"),
+        ({"min_p": 2}, "min_p is 2.0 and must be from 0 to 1"),
         ({"top_p": 1.5}, "top_p is 1.5 and must be at most 1"),
         ({"top_k": -1}, "top_k is -1"),
         ({"do_sample": "yes"}, "do_sample is 'yes'"),

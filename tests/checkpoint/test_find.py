@@ -228,13 +228,29 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         find_checkpoint(str(tmp_path / "x.gguf"), offline=True)
 
 
-@pytest.mark.parametrize("source", ["/no/such/folder", "./absent", "a/b/c", "../absent/x"])
+@pytest.mark.parametrize(
+    "source",
+    ["/no/such/folder", "./absent", "a/b/c", "../absent/x", "~nobody-of-that-name/x", f"{'long' * 99}/x"],
+)
 def test_a_path_that_is_not_there_says_so(source: str) -> None:
     with pytest.raises(CheckpointNotFound, match=f"there is no folder {source}"):
         find_checkpoint(source, offline=False)
 
 
-@pytest.mark.parametrize("source", ["e3b", "", "gemma four"])
+@pytest.mark.parametrize(
+    "source", ["a--b/c", "-a/b", "a/b.git", "a/b-", "ä/ö", f"a/{'b' * 97}", f"{'a' * 97}/b"]
+)
+def test_what_the_hub_takes_for_no_name_is_not_asked_for(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's library raised its own error for these, with a traceback."""
+    hub = play(monkeypatch, None, AssertionError())
+    with pytest.raises(CheckpointNotFound, match=f"there is no folder {source}"):
+        find_checkpoint(source, offline=False)
+    assert hub.downloads == []
+
+
+@pytest.mark.parametrize("source", ["e3b", "", "gemma four", "a whole question " * 30])
 def test_a_name_of_nothing_lists_the_sizes(source: str) -> None:
     with pytest.raises(UnknownModel, match=f"no model '{source}': give one of nano, e2b"):
         find_checkpoint(source, offline=False)
@@ -248,18 +264,19 @@ def test_pulling_asks_the_hub_even_where_the_model_is_cached(
     assert hub.downloads == [E2B]
 
 
-def test_pulling_replaces_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_pulling_replaces_a_damaged_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub's cache trusts a file that is there; one that a crash cut short would stay so for ever."""
     blob, snapshot = tmp_path / "blobs/abc", write_model(tmp_path / "snapshots/1")
     blob.parent.mkdir()
     blob.write_bytes(b"cut short")
-    (snapshot / "model.safetensors").unlink()
-    (snapshot / "model.safetensors").symlink_to(blob)
+    (snapshot / name).unlink()
+    (snapshot / name).symlink_to(blob)
     hub = Hub(snapshot, snapshot)
 
     def answer(*args: Any, **options: Any) -> str:
         folder = hub(*args, **options)
-        if not (snapshot / "model.safetensors").exists():
+        if not (snapshot / name).exists():
             write_model(snapshot)
         return folder
 

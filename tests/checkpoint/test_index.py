@@ -63,3 +63,9 @@ def test_an_index_cannot_point_out_of_its_folder(name: str, tmp_path: Path) -> N
     write_index(tmp_path, {"weight_map": {"a": name}})
     with pytest.raises(BadWeightFile, match="is not a plain name"):
         weight_files(tmp_path)
+
+
+def test_an_index_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").mkdir()
+    with pytest.raises(BadWeightFile, match=r"cannot be read \(Is a directory\); .*gemcut pull"):
+        weight_files(tmp_path)

@@ -124,3 +124,11 @@ def test_a_gap_between_tensors_is_refused(tmp_path: Path) -> None:
     header = GOOD | {"b": {"dtype": "BF16", "shape": [1], "data_offsets": [10, 12]}}
     with pytest.raises(BadWeightFile, match="has b at byte 10 of its data, where 8 was expected"):
         read_header(write(tmp_path, header, 12))
+
+
+def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(
+        BadWeightFile, match=r"model.safetensors cannot be read \(Is a directory\); .*gemcut pull"
+    ):
+        read_header(tmp_path / "model.safetensors")

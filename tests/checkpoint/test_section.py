@@ -105,9 +105,16 @@ def test_a_file_that_is_not_there_is_a_checkpoint_not_found(tmp_path: Path) -> N
         (b"[1]", "holds a JSON list and not an object"),
         (b'{"a": {"b": 1, "b": 2}}', "has the key 'b' twice"),
         (b"[" * 100_000, "is not JSON"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "is not JSON"),
     ],
 )
 def test_a_file_that_is_no_json_object_says_so(text: bytes, what: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(text)
     with pytest.raises(BadConfig, match=f"config.json {what}.*gemcut pull"):
+        Section.read(tmp_path / "config.json")
+
+
+def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    (tmp_path / "config.json").symlink_to("config.json")
+    with pytest.raises(BadConfig, match="config.json cannot be read .*symbolic links.*; make it readable"):
         Section.read(tmp_path / "config.json")

@@ -59,7 +59,7 @@ class Terminal:
         """Presses keys; "\\r" is Enter, "\\x03" Ctrl-C, "\\x04" Ctrl-D."""
         os.write(self._side, keys.encode())
 
-    def wait_for(self, text: str, timeout_s: float = 30) -> str:
+    def wait_for(self, text: str, timeout_s: float = 90) -> str:
         """Returns what was shown from the last wait to `text`; fails, with all that was seen, without it."""
         end = time.monotonic() + timeout_s
         while (place := self.seen.find(text, self._unread)) < 0:
@@ -70,14 +70,14 @@ class Terminal:
         self._unread = place + len(text)
         return shown
 
-    def wait_for_more(self, number: int, timeout_s: float = 30) -> None:
+    def wait_for_more(self, number: int, timeout_s: float = 90) -> None:
         """Returns once so many more characters were shown."""
         end = time.monotonic() + timeout_s
         while len(self.seen) < self._unread + number:
             assert time.monotonic() < end, f"no more came; seen: {self.seen!r}"
             self._read(0.1)
 
-    def wait_for_end(self, timeout_s: float = 30) -> int:
+    def wait_for_end(self, timeout_s: float = 90) -> int:
         """Returns the program's exit code."""
         end = time.monotonic() + timeout_s
         while self._process.poll() is None:

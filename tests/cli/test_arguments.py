@@ -75,3 +75,7 @@ def test_bytes_that_are_no_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdin", Pipe(b"ab\xff"))
     with pytest.raises(BadOption, match="byte 0xff at 2"):
         piped_text()
+
+
+def test_a_word_longer_than_any_file_name_is_a_prompt() -> None:
+    assert model_and_prompt("a" * 300, None) == ("nano", "a" * 300)

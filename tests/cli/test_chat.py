@@ -35,18 +35,13 @@ def test_questions_are_answered_until_the_user_leaves(terminal: Terminal) -> Non
     terminal.wait_for(">>>")
     terminal.type("\r")  # an empty line asks nothing
     terminal.wait_for(">>>")
+    terminal.type("Hel\x03")  # Ctrl-C drops the line and does not leave
+    terminal.wait_for("Ctrl-D or /exit leaves")
+    terminal.wait_for(">>>")
     terminal.type("Hello again\r")
     terminal.wait_for("9 tokens · ")
     terminal.wait_for(">>>")
     terminal.type("\x04")
-    assert terminal.wait_for_end() == 0
-
-
-def test_ctrl_c_at_the_prompt_does_not_leave(terminal: Terminal) -> None:
-    terminal.type("Hel\x03")
-    terminal.wait_for("Ctrl-D or /exit leaves")
-    terminal.wait_for(">>>")
-    terminal.type("/exit\r")
     assert terminal.wait_for_end() == 0
 
 
@@ -116,3 +111,20 @@ print(gemma.asked[1].messages[-1])
         terminal.wait_for(">>>")
         terminal.type("\x04")
         terminal.wait_for("{'role': 'tool', 'name': 'get_weather', 'content': 'rain'}")
+
+
+@pytest.mark.usefixtures("nano")
+def test_nano_thinks_and_answers(tmp_path: Path) -> None:
+    with Terminal(["-m", "gemcut", "run", "--temperature", "0"], tmp_path) as terminal:
+        terminal.wait_for("nano · /help")
+        terminal.wait_for(">>>")
+        terminal.type("/think on\r")
+        terminal.wait_for("thinking is on")
+        terminal.wait_for(">>>")
+        terminal.type("What is 12 + 30?\r")
+        thoughts_and_answer = terminal.wait_for(TOKENS)
+        assert "\x1b[2m" in thoughts_and_answer
+        assert "42" in thoughts_and_answer.rsplit("\x1b[22m", 1)[0]
+        terminal.wait_for(">>>")
+        terminal.type("/exit\r")
+        assert terminal.wait_for_end() == 0

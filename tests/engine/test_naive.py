@@ -1,5 +1,7 @@
 """The naive loop on a tiny random model."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from gemcut.engine.naive import generate
 from gemcut.engine.sampling import Sampler
 from gemcut.errors import EmptyPrompt, PromptTooLong
 from gemcut.model.gemma4 import Gemma4
-from gemcut.model.step import whole_sequences
+from gemcut.model.step import PlainCache, next_step, whole_sequences
 from tests.parity.tiny import EDGE, fill, model_config
 
 GREEDY = Sampler(
@@ -47,6 +49,23 @@ def test_it_ends_with_the_stop_token(model: Gemma4) -> None:
     assert [token.id for token in generate(model, PROMPT, GREEDY, (stop,), 12)] == free[
         : free.index(stop) + 1
     ]
+
+
+def test_a_cache_does_not_take_more_than_it_holds() -> None:
+    """Its full-attention layers would overwrite their first keys and answer wrongly."""
+    cache = PlainCache(EDGE, 8, torch.device("cpu"))
+    next_step(cache, 8, None)
+    with pytest.raises(AssertionError):
+        next_step(cache, 1, None)
+
+
+def test_a_model_that_nobody_holds_gives_its_memory_back_at_once() -> None:
+    """Blocks once held bound methods of themselves, so gigabytes waited for the garbage collector."""
+    with torch.device("meta"):
+        model = Gemma4(model_config(EDGE))
+    gone = weakref.ref(model.model.language_model.layers[0])
+    del model
+    assert gone() is None
 
 
 def test_it_ends_when_the_context_is_full(model: Gemma4) -> None:

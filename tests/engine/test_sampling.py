@@ -17,7 +17,14 @@ PLAIN = Sampler(
     temperature=1.0, top_k=None, top_p=1.0, min_p=0.0, repetition_penalty=1.0, seed=1, suppress_ids=()
 )
 DEFAULTS = GenerationConfig(
-    stop_ids=(1,), suppress_ids=(3,), do_sample=True, temperature=1.0, top_k=64, top_p=0.95
+    stop_ids=(1,),
+    suppress_ids=(3,),
+    do_sample=True,
+    temperature=1.0,
+    top_k=64,
+    top_p=0.95,
+    min_p=0.0,
+    repetition_penalty=1.2,
 )
 NOTHING_SEEN = torch.tensor([], dtype=torch.long)
 
@@ -48,7 +55,7 @@ def test_the_distribution_equals_that_of_transformers(
     )
     want = chain(None, logits(seed)[None])[0].softmax(0)
     probabilities, ids = sampler.candidates(logits(seed))
-    got = torch.zeros(50).index_put((ids,), probabilities / probabilities.sum())
+    got = torch.zeros(50).index_put((ids,), (probabilities / probabilities.sum()).float())
     torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
 
 
@@ -85,7 +92,7 @@ def test_suppressed_ids_are_never_chosen() -> None:
 def test_the_model_s_defaults_complete_what_the_user_leaves_out() -> None:
     sampler = Sampler.resolve(SamplingParams(top_k=5, seed=9), DEFAULTS)
     assert sampler == Sampler(
-        temperature=1.0, top_k=5, top_p=0.95, min_p=0.0, repetition_penalty=1.0, seed=9, suppress_ids=(3,)
+        temperature=1.0, top_k=5, top_p=0.95, min_p=0.0, repetition_penalty=1.2, seed=9, suppress_ids=(3,)
     )
 
 
@@ -97,6 +104,25 @@ def test_a_model_that_does_not_sample_is_greedy_unless_told_otherwise() -> None:
     greedy = replace(DEFAULTS, do_sample=False)
     assert Sampler.resolve(SamplingParams(), greedy).temperature == 0
     assert Sampler.resolve(SamplingParams(temperature=0.5), greedy).temperature == 0.5
+
+
+def test_filters_are_refused_where_the_model_s_own_choice_is_greedy() -> None:
+    """Once they were taken and ignored: nano's generation_config.json says do_sample false."""
+    greedy = replace(DEFAULTS, do_sample=False)
+    with pytest.raises(BadSampling, match="so top_p would be ignored"):
+        Sampler.resolve(SamplingParams(top_p=0.9), greedy)
+    assert Sampler.resolve(SamplingParams(top_p=0.9, temperature=1.0), greedy).top_p == 0.9
+
+
+def test_top_p_1_keeps_all_tokens() -> None:
+    """Rounded sums reach 1 before the last of many tokens; those behind once were lost."""
+    scores = torch.cat((torch.zeros(1), torch.full((100_000,), -30.0)))
+    assert len(PLAIN.candidates(scores)[1]) == 100_001
+
+
+def test_a_temperature_next_to_0_is_finite_and_takes_the_likeliest() -> None:
+    cold = replace(PLAIN, temperature=1e-320)
+    assert cold.choose(logits(), NOTHING_SEEN, 0) == int(logits().argmax())
 
 
 def test_without_a_seed_each_reply_has_its_own() -> None:
@@ -117,6 +143,8 @@ def test_without_a_seed_each_reply_has_its_own() -> None:
         ({"repetition_penalty": 0}, "repetition_penalty is 0"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"seed": -5}, "seed is -5"),
+        ({"seed": 2**63}, "seed is 9223372036854775808"),
+        ({"max_tokens": 2.5}, "max_tokens is 2.5; it must be a whole number"),
         ({"stop": ["a", ""]}, "a stop text is empty"),
         (
             {"temperature": 0, "top_p": 0.9},

@@ -52,8 +52,12 @@ def test_each_sight_gives_what_the_definition_gives(name: str) -> None:
     torch.testing.assert_close(attend(q, k, v, sight), by_definition(q, k, v, seen))
 
 
+@pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("name", SIGHTS)
-def test_bfloat16_is_the_float64_result_rounded(name: str) -> None:
+def test_bfloat16_is_the_float64_result_rounded(
+    name: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gemcut.kernels.attention.multiplies_bfloat16", lambda: fast)
     sight, rows, seen = SIGHTS[name]
     q, k, v = (x.bfloat16() for x in operands(rows, seen.shape[1]))
     want = by_definition(q.double(), k.double(), v.double(), seen)

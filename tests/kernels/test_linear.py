@@ -58,8 +58,12 @@ def test_the_widened_form_is_exact_to_one_rounding(inner: int, out: int) -> None
     assert_rounded_once(widened(x, weight), want)
 
 
-@pytest.mark.parametrize("rows", [1, 4, 5, 40])
-def test_whatever_form_is_chosen_gives_the_product(rows: int) -> None:
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("rows", [0, 1, 4, 5, 40])
+def test_whatever_form_is_chosen_gives_the_product(
+    rows: int, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gemcut.kernels.linear.multiplies_bfloat16", lambda: fast)
     x, weight, want = operands(rows, 256, 96)
     with torch.inference_mode():
         assert_rounded_once(linear(x, weight), want)

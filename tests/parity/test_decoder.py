@@ -1,7 +1,7 @@
 """The decoder against transformers', on random weights in small shapes, in float32."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from tests.parity import tiny
 from tests.parity.tiny import ODD, TINY
 
 TOLERANCE = 2e-4
+Way = Callable[[Gemma4, Tensor, TextConfig], Tensor]
 LENGTH = 80  # more than three windows of 24
 GREEDY = Sampler(
     temperature=0.0, top_k=None, top_p=1.0, min_p=0.0, repetition_penalty=1.0, seed=0, suppress_ids=()
@@ -97,16 +98,25 @@ def test_64_greedy_tokens_equal_those_of_transformers(text: TextConfig) -> None:
     assert got == want[0, 30:].tolist()
 
 
+def all_at_once(model: Gemma4, ids: Tensor, text: TextConfig) -> Tensor:
+    return logits_of_sequences(model, [ids], text)
+
+
+def one_at_a_time(model: Gemma4, ids: Tensor, text: TextConfig) -> Tensor:
+    return logits_in_pieces(model, ids, [1] * len(ids), text)
+
+
+@pytest.mark.parametrize("way", [all_at_once, one_at_a_time])
 @pytest.mark.parametrize("name", TINY)
-def test_bfloat16_is_as_close_to_float32_as_transformers_is(name: str) -> None:
+def test_bfloat16_is_as_close_to_float32_as_transformers_is(name: str, way: Way) -> None:
     text = TINY[name]
     errors = []
     for seed in range(4):
         _, exact = pair(text, seed)
         ours, theirs = pair(text, seed, torch.bfloat16)
-        ids = token_ids(1, 200, text)
+        ids = token_ids(1, 100, text)
         want = exact(ids).logits[0]
-        results = (logits_of_sequences(ours, [ids[0]], text), theirs(ids).logits[0].float())
+        results = (way(ours, ids[0], text), theirs(ids).logits[0].float())
         errors.append([(result - want).square().mean() for result in results])
     ours_rms, theirs_rms = torch.tensor(errors).mean(0).sqrt().tolist()
     assert ours_rms <= 1.1 * theirs_rms

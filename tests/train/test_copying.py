@@ -19,7 +19,7 @@ WIDE = replace(
 
 
 def share_of_repetitions_foreseen(model: Gemma4) -> float:
-    """Of a random text that comes twice: how often the next token of the second time is the likeliest new one."""
+    """How often the second half of a random text that comes twice is foreseen, the current token left out."""
     once = torch.randperm(320, generator=torch.Generator().manual_seed(1))[:40]
     ids = torch.cat((once, once))
     with torch.no_grad():

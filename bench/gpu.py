@@ -217,9 +217,6 @@ def main() -> None:
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, copy {rate / 1e12:.2f} TB/s", flush=True
     )
     for row in sizes:
-        if row.size is None:
-            print(f"{row.name}: has no config in the package; choose from {', '.join(SIZES)}")
-            continue
         text = row.size.text
         model = build_ours(text, device)
         model_bytes = {context: read_bytes(model, context) for context in args.contexts}

@@ -79,7 +79,7 @@ class Family:
     title: str
     hub_id: str | None  # None: it comes with the package
     takes: tuple[Input, ...]
-    size: Size | None  # None: the model's own config.json says it
+    size: Size
 
 
 def kv_bytes_per_token(text: TextConfig, kind: AttentionKind) -> int:
@@ -204,8 +204,43 @@ EXPERTS_26B = replace(
     experts=ExpertsConfig(num_experts=128, top_k_experts=8, moe_intermediate_size=704),
 )
 
+NANO = replace(
+    E2B,
+    vocab_size=2048,
+    hidden_size=160,
+    intermediate_size=320,
+    layer_types=("sliding_attention", *layer_pattern(8, full_every=2)),
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=32,
+    global_head_dim=64,
+    sliding_window=128,
+    num_kv_shared_layers=4,  # in training they run for learnt tokens only: half the price of the others
+    use_double_wide_mlp=False,
+    hidden_size_per_layer_input=80,  # a table costs no arithmetic
+    vocab_size_per_layer_input=2048,
+    max_position_embeddings=4096,
+)
+
 FAMILIES = (
-    Family(name="nano", title="nano, in the package", hub_id=None, takes=("text",), size=None),
+    Family(
+        name="nano",
+        title="nano, in the package",
+        hub_id=None,
+        takes=("text",),
+        size=Size(
+            text=NANO,
+            parameters=Parameters(
+                embedding=327_680,
+                per_layer_table=1_474_560,
+                decoder=2_370_969,
+                experts=0,
+                vision=0,
+                audio=0,
+                unused=0,
+            ),
+        ),
+    ),
     Family(
         name="e2b",
         title="Gemma 4 E2B",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gemcut.checkpoint.config_file import read_config
+from gemcut.checkpoint.weights import WeightFiles
 from gemcut.errors import UnknownModel
 from gemcut.family import FAMILIES, Size, family, kv_bytes, kv_bytes_per_token
 
@@ -23,9 +24,7 @@ KIB = 1024
 
 
 def size_of(name: str) -> Size:
-    size = family(name).size
-    assert size is not None
-    return size
+    return family(name).size
 
 
 def part_of(tensor: str) -> str:
@@ -137,3 +136,20 @@ def test_a_name_like_no_other_gets_no_guess() -> None:
     with pytest.raises(UnknownModel, match="no model 'llama'") as caught:
         family("llama")
     assert "did you mean" not in str(caught.value)
+
+
+def test_nano_s_row_is_its_packaged_model(nano: Path) -> None:
+    config = read_config(nano)
+    size = family("nano").size
+    assert config.text == size.text
+    counted = dict.fromkeys(("embedding", "per_layer_table", "decoder"), 0)
+    for name, tensor in WeightFiles.open(nano).tensors.items():
+        counted[part_of(name)] += math.prod(tensor.shape)
+    parameters = size.parameters
+    assert counted == {
+        "embedding": parameters.embedding,
+        "per_layer_table": parameters.per_layer_table,
+        "decoder": parameters.decoder,
+    }
+    assert 4_000_000 <= parameters.total <= 6_000_000
+    assert sum(file.stat().st_size for file in nano.iterdir()) <= 15_000_000

@@ -43,9 +43,7 @@ def read_facts(source: str) -> ModelFacts:
     Raises UnknownModel, or CheckpointError where the numbers are in files that are missing or damaged.
     """
     row = next((row for row in FAMILIES if source in (row.name, row.hub_id)), None)
-    if row is None or row.size is None:
-        return _facts_of_files(source, row)
-    return _facts_of_size(row, row.size)
+    return _facts_of_files(source) if row is None else _facts_of_size(row, row.size)
 
 
 def _facts_of_size(row: Family, size: Size) -> ModelFacts:
@@ -71,7 +69,7 @@ def _facts_of_size(row: Family, size: Size) -> ModelFacts:
     )
 
 
-def _facts_of_files(source: str, row: Family | None) -> ModelFacts:
+def _facts_of_files(source: str) -> ModelFacts:
     from gemcut.checkpoint.weights import WeightFiles  # brings torch, which takes a second to import
 
     folder = find_checkpoint(source, offline=True, progress=None)
@@ -87,12 +85,10 @@ def _facts_of_files(source: str, row: Family | None) -> ModelFacts:
     media = ("image", "video") if config.vision is not None else ()
     return ModelFacts(
         name=source,
-        title=source if row is None else row.title,
+        title=source,
         hub_id=None,
         folder=folder,
-        takes=("text", *media, *(("audio",) if config.audio is not None else ()))
-        if row is None
-        else row.takes,
+        takes=("text", *media, *(("audio",) if config.audio is not None else ())),
         text=config.text,
         generation=read_generation_config(folder),
         parameters=sum(numels.values()),

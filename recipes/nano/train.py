@@ -73,7 +73,7 @@ def train(command: TrainCommand) -> None:
         budget=Budget(minutes=command.minutes),
         schedule=SCHEDULE,
         seed=command.seed,
-        compiled=command.compiled,
+        compiled=command.compiled and _can_compile(),
     )
     training = Training(model, phases, options)
     state = folder / "state.pt"
@@ -103,6 +103,14 @@ def train(command: TrainCommand) -> None:
         for file in sorted((folder / "model").iterdir()):
             shutil.copy(file, PACKAGED / file.name)
     print(f"nano: written to {PACKAGED if command.package else folder / 'model'}", file=sys.stderr)
+
+
+def _can_compile() -> bool:
+    """Whether torch.compile has its C++ compiler; says so where it does not."""
+    if any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        return True
+    print("nano: there is no C++ compiler, so every update takes half as long again", file=sys.stderr)
+    return False
 
 
 def fitting(examples: Examples, shape: Shape) -> Examples:

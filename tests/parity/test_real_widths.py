@@ -40,7 +40,6 @@ def fill(model: torch.nn.Module) -> None:
 @pytest.mark.parametrize("size", ["26b", "31b"])
 def test_layers_of_real_width_equal_transformers(size: str) -> None:
     real = family(size).size
-    assert real is not None
     text = replace(real.text, layer_types=(SLIDING, FULL), vocab_size=256, vocab_size_per_layer_input=256)
     with torch.device("meta"):
         theirs = Gemma4ForCausalLM(their_config(text))

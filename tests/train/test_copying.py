@@ -1,7 +1,9 @@
 from dataclasses import replace
 
+import pytest
 import torch
 
+from gemcut.errors import BadTraining
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import whole_sequences
 from gemcut.train.copying import plant_copying
@@ -36,3 +38,14 @@ def test_a_planted_model_repeats_before_it_has_learnt_anything() -> None:
     assert share_of_repetitions_foreseen(model) < 0.1
     plant_copying(model, seed=0)
     assert share_of_repetitions_foreseen(model) > 0.4
+
+
+def test_a_model_without_the_layers_for_it_is_refused() -> None:
+    for text in (
+        replace(WIDE, layer_types=(FULL, FULL), num_kv_shared_layers=0),
+        replace(WIDE, hidden_size=64),
+    ):
+        model = Gemma4(model_config(text))
+        initialise(model, seed=0)
+        with pytest.raises(BadTraining, match="copying cannot be planted"):
+            plant_copying(model, seed=0)

@@ -60,6 +60,7 @@ def _write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_by
         if again:
             raise WeightMismatch(f"the tensor {again[0]} was given twice; give each name once")
         save_file(shard, folder / f"shard-{number}", metadata={"format": "pt"})
+        (folder / f"shard-{number}").chmod(0o644)  # the library leaves it to its owner alone
         places |= dict.fromkeys(shard, number)
         total += sum(tensor.nbytes for tensor in shard.values())
     if number == 0:

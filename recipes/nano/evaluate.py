@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from recipes.nano.tool_tasks import no_tool, tool_answers, tools
 DONT_KNOW = "I don't know"
 SEED = 2026
 ANSWER_TOKENS = 160
+NUMBER = re.compile(r"(?<!\w)\d+(?!\w)")
 MEANINGS = {
     "facts": "answers questions about Gemma 4 and gemcut, in wordings not seen in training",
     "arithmetic": "adds and subtracts up to three digits, thinking",
@@ -80,7 +82,13 @@ def _any(_: Example) -> bool:
 
 
 def _main_instruction(example: Example) -> bool:
-    """Upper case, one word, or a greeting in a language: the instructions that the target names."""
+    """Upper case, one word, or a greeting in a language: the instructions that the target names.
+
+    Not around sums: held-out ones cannot be known without working them out, and that is arithmetic's task.
+    """
+    asked = next(m["content"] for m in reversed(example.messages) if m["role"] == "user")
+    if len(NUMBER.findall(asked)) > 1:
+        return False
     text = example.messages[0]["content"].lower()
     return (
         any(word in text for word in ("capital", "upper case", "word", "greet", "hello"))

@@ -6,13 +6,13 @@
 from gemcut import Gemma, SamplingParams
 
 
-def get_weather(city: str) -> dict[str, str]:
+def get_weather(city: str) -> str:
     """The weather in a city right now.
 
     Args:
         city: The city's name.
     """
-    return {"city": city, "weather": "sunny", "temperature": "21 degrees"}
+    return f"sunny in {city}"
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     gemma = Gemma.load("nano")
     greedy = SamplingParams(temperature=0)
 
-    question = "What is a sliding layer?"
+    question = "What is Gemma 4?"
     reply = gemma.reply(question, sampling=greedy)
     print(f"text     > {question}\n           {reply.text}\n")
 
@@ -30,6 +30,8 @@ def main() -> None:
 
     question = "What is the weather in Lisbon?"
     reply = gemma.reply(question, tools=[get_weather], sampling=greedy)
+    if not reply.tool_calls:
+        raise SystemExit(f"nano called no tool and said: {reply.text}")
     call = reply.tool_calls[0]
     print(f"tool     > {question}\n           {call.name}({dict(call.arguments)})")
 

@@ -106,7 +106,7 @@ def test_every_dtype_generates(gemma: Gemma, dtype: str) -> None:
 def test_text_held_for_a_stop_comes_before_the_call_that_follows_it() -> None:
     events = [TextDelta("one tw"), ToolCallParsed(ToolCall("look", {})), TextDelta("o")]
     kinds = [(delta.kind, delta.text) for delta in _deltas(events, StopStrings(["two"]))]
-    assert kinds == [("text", "one "), ("text", "tw"), ("tool_call", "")]
+    assert kinds == [("text", "one "), ("text", "tw"), ("tool_call", ""), ("text", "o")]
 
 
 def test_threads_may_share_a_model(gemma: Gemma) -> None:

@@ -20,7 +20,14 @@ from tests.checkpoint.models import EDGE, MODELS, TEXT_ONLY, UNIFIED
 
 REPOSITORIES = ("gemma-4-E2B-it", "gemma-4-E4B-it", "gemma-4-12B-it", "gemma-4-26B-A4B-it", "gemma-4-31B-it")
 GEMMA = GenerationConfig(
-    stop_ids=(1, 106, 50), suppress_ids=(), do_sample=True, temperature=1.0, top_k=64, top_p=0.95
+    stop_ids=(1, 106, 50),
+    suppress_ids=(),
+    do_sample=True,
+    temperature=1.0,
+    top_k=64,
+    top_p=0.95,
+    min_p=0.0,
+    repetition_penalty=1.0,
 )
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 each_repository = pytest.mark.parametrize("repository", REPOSITORIES)
@@ -245,7 +252,7 @@ def test_what_we_write_of_sampling_reads_back(tmp_path: Path) -> None:
         ({"do_sample": "yes"}, "do_sample is 'yes'"),
         ({"eos_token_id": "x"}, "eos_token_id is 'x'"),
         ({"num_beams": 4}, "num_beams is 4"),
-        ({"repetition_penalty": 1.1}, "repetition_penalty is 1.1"),
+        ({"repetition_penalty": 0}, "repetition_penalty is 0"),
         ({"zebra": 4}, "zebra is a key that gemcut does not know"),
     ],
 )

@@ -18,7 +18,7 @@ def listed(*options: str) -> str:
 def test_every_size_has_a_row() -> None:
     rows = listed().splitlines()
     for row in FAMILIES:
-        shown = [line for line in rows if line.split()[:1] == [row.name]]
+        shown = [line for line in rows if line.removeprefix("*").split()[:1] == [row.name]]
         assert len(shown) == 1
         assert ("in the package" if row.hub_id is None else row.hub_id) in shown[0]
 

@@ -54,8 +54,9 @@ def main() -> None:
     for name, parameter in theirs.named_parameters():
         if name != PER_LAYER_TABLE:
             parameter.data = parameter.data.float()
-    for buffer in theirs.buffers():
-        buffer.data = buffer.data.float()
+    for module in theirs.modules():
+        if hasattr(module, "scalar_embed_scale"):  # rounded to bfloat16 when the model was made in it
+            module.embed_scale = torch.tensor(module.scalar_embed_scale)
     state = {name: tensor for name, tensor in theirs.state_dict().items() if name != "lm_head.weight"}
     ours.load_state_dict(state, strict=True, assign=True)
     want = theirs(ids[None]).logits[0]

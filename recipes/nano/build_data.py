@@ -3,7 +3,7 @@
 import json
 import random
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,11 +103,3 @@ def build_data(folder: Path, seed: int, scale: float, sample: int = TOKENIZER_SA
     (folder / "data.json").write_text(
         json.dumps({"seed": seed, "scale": scale, "phases": [p.name for p in PHASES]})
     )
-
-
-def words_per_piece(tokenizer: Tokenizer, words: list[str]) -> float:
-    """How many pieces a word has on average."""
-    sizes = defaultdict(int)
-    for word in words:
-        sizes[len(tokenizer.encode(word, add_special_tokens=False).ids)] += 1
-    return sum(size * count for size, count in sizes.items()) / len(words)

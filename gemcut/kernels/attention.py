@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gemcut.kernels.linear import multiplies_bfloat16
 
+BAND_ROWS = 128  # rows of a piece: more waste arithmetic on keys that nobody sees, fewer cost calls
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -19,11 +21,14 @@ class Sight:
     groups: rows and keys fall into so many groups of equal size that do not see each other.
     mask: (G or 1, T, S) bool, True where row t sees key s; None where `causal` says it all.
     causal: with no mask, row t sees keys 0 to t of its group (T = S); else every row sees every key.
+    band: with a mask, row t sees none but the last `band` of the keys up to its own, S - T + t; None where
+    that is not known.
     """
 
     groups: int
     mask: Tensor | None
     causal: bool
+    band: int | None = None
 
     def take(self, rows: Tensor, total: int) -> "Sight":
         """What `rows` (M,) of the `total` rows see: as many rows of each group, group after group."""
@@ -34,7 +39,7 @@ class Sight:
             taken = torch.arange(size, device=rows.device) <= (rows % size)[:, None]  # (M, S)
         else:
             taken = self.mask.expand(self.groups, -1, -1).flatten(0, 1)[rows]  # (G, T, S) -> (M, S)
-        return replace(self, mask=taken.view(self.groups, -1, taken.shape[-1]), causal=False)
+        return replace(self, mask=taken.view(self.groups, -1, taken.shape[-1]), causal=False, band=None)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
@@ -54,8 +59,26 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
         x.view(groups, -1, x.shape[1], width).transpose(1, 2).repeat_interleave(share, dim=1) for x in (k, v)
     )  # (G·S, K, D) -> (G, H, S, D)
     mask = None if sight.mask is None else sight.mask[:, None]  # (G or 1, 1, T, S)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=sight.causal, scale=1.0)
+    if mask is None or sight.band is None:
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=sight.causal, scale=1.0)
+    else:
+        out = _attend_band(q, k, v, mask, sight.band)
     return out.transpose(1, 2).reshape(rows, heads * width)  # (G, H, T, D) -> (N, H·D)
+
+
+def _attend_band(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, band: int) -> Tensor:
+    """Attention piece by piece over the rows, each piece with those keys only that it may see.
+
+    q: (G, H, T, D).  k, v: (G, H, S, D).  mask: (G or 1, 1, T, S).  Returns (G, H, T, D).
+    """
+    rows, earlier = q.shape[2], k.shape[2] - q.shape[2]
+    pieces = []
+    for start in range(0, rows, BAND_ROWS):
+        end = min(rows, start + BAND_ROWS)
+        keys = slice(max(0, earlier + start + 1 - band), earlier + end)
+        part = q[:, :, start:end], k[:, :, keys], v[:, :, keys]
+        pieces.append(F.scaled_dot_product_attention(*part, attn_mask=mask[:, :, start:end, keys], scale=1.0))
+    return torch.cat(pieces, dim=2)
 
 
 def _attend_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

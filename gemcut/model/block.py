@@ -7,7 +7,6 @@ Letters: N rows, C model width, P per-layer width.
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gemcut.config import TextConfig
@@ -15,6 +14,7 @@ from gemcut.model.attention import Attention, Rotations
 from gemcut.model.experts import Experts, Router
 from gemcut.model.feed_forward import Mlp
 from gemcut.model.layer_plan import LayerSpec
+from gemcut.model.math import gelu
 from gemcut.model.projection import Linear, Projection, RmsNorm
 from gemcut.model.step import KeysValues, Step
 
@@ -80,6 +80,6 @@ class Block(nn.Module):
 
     def _add_per_layer(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
         assert per_layer is not None, "this model has per-layer embeddings, so `embed` gave them"
-        gate = F.gelu(self.per_layer_input_gate(x, step), approximate="tanh")  # (N, C) -> (N, P)
+        gate = gelu(self.per_layer_input_gate(x, step))  # (N, C) -> (N, P)
         added: Tensor = self.post_per_layer_input_norm(self.per_layer_projection(gate * per_layer, step))
         return x + added

@@ -4,12 +4,11 @@ Letters: N rows, C model width, F an expert's width, E experts, k experts a row.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gemcut.config import ExpertsConfig, TextConfig
 from gemcut.kernels.linear import linear
-from gemcut.model.math import at_least_float32, rms_norm
+from gemcut.model.math import at_least_float32, gelu, rms_norm
 from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
 
@@ -50,6 +49,6 @@ class Experts(nn.Module):
         for expert in torch.unique(chosen).tolist():
             rows, place = torch.where(chosen == expert)  # (M,) rows that go to it, and where in their choice
             gate, up = linear(x[rows], self.gate_up_proj[expert]).chunk(2, dim=-1)  # (M, C) -> (M, F) twice
-            out = linear(F.gelu(gate, approximate="tanh") * up, self.down_proj[expert])  # (M, F) -> (M, C)
+            out = linear(gelu(gate) * up, self.down_proj[expert])  # (M, F) -> (M, C)
             total.index_add_(0, rows, (out * weights[rows, place, None]).to(x.dtype))
         return total

@@ -1,8 +1,8 @@
 """The dense feed-forward.  Letters: N rows, C model width, F feed-forward width."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gemcut.model.math import gelu
 from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
 
@@ -19,4 +19,4 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor, step: Step) -> Tensor:
         """(N, C) -> (N, C)."""
         gate, up = self.gate_proj(x, step), self.up_proj(x, step)  # (N, C) -> (N, F) twice
-        return self.down_proj(F.gelu(gate, approximate="tanh") * up, step)  # (N, F) -> (N, C)
+        return self.down_proj(gelu(gate) * up, step)  # (N, F) -> (N, C)

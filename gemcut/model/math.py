@@ -4,6 +4,8 @@ Letters: N rows of a step, C model width, H heads, D head width, V vocabulary.
 Source: Gemma 4 as in transformers 5.23 `models/gemma4/modeling_gemma4.py`; parity in tests/parity.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -49,6 +51,20 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
+def gelu(x: Tensor) -> Tensor:
+    """Gelu in its tanh form, of any shape."""
+    if _writes_out_tanh(x):
+        return x * torch.sigmoid(2 * (2 / math.pi) ** 0.5 * (x + 0.044715 * x**3))
+    return F.gelu(x, approximate="tanh")
+
+
 def soft_cap(x: Tensor, cap: float) -> Tensor:
     """X squashed smoothly into (-cap, cap)."""
+    if _writes_out_tanh(x):
+        return cap * (2 * torch.sigmoid(2 * x / cap) - 1)
     return cap * torch.tanh(x / cap)
+
+
+def _writes_out_tanh(x: Tensor) -> bool:
+    """Whether torch.compile makes its own loops on a CPU: its tanh takes several times as long as its exp."""
+    return torch.compiler.is_compiling() and x.device.type == "cpu"

@@ -119,14 +119,14 @@ class Step:
         return fresh if self.cache is None else self.cache.extend(spec, fresh, self.slots[spec.kind])
 
 
-def visible(sequences: Tensor, positions: Tensor, window: int | None) -> Tensor:
+def visible(sequences: Tensor, positions: Tensor, window: int) -> Tensor:
     """Which rows see which: earlier or equal positions of their sequence, at most `window` with their own.
 
     sequences, positions: (..., T) int64.  Returns (..., T, T) bool.
     """
     distance = positions[..., :, None] - positions[..., None, :]
     seen = (sequences[..., :, None] == sequences[..., None, :]) & (distance >= 0)
-    return seen if window is None else seen & (distance < window)
+    return seen & (distance < window)
 
 
 def packed_step(sequences: Tensor, positions: Tensor, config: TextConfig) -> Step:
@@ -135,11 +135,14 @@ def packed_step(sequences: Tensor, positions: Tensor, config: TextConfig) -> Ste
     sequences: (G, T) int64, equal for the rows of one sequence.  positions: (G, T) int64.
     """
     groups = len(sequences)
-    masks: dict[AttentionKind, Tensor] = {
-        "full_attention": visible(sequences, positions, None),
-        "sliding_attention": visible(sequences, positions, config.sliding_window),
+    windows: dict[AttentionKind, int] = {
+        "full_attention": sequences.shape[1],
+        "sliding_attention": config.sliding_window,
     }
-    sights = {kind: Sight(groups=groups, mask=mask, causal=False) for kind, mask in masks.items()}
+    sights = {
+        kind: Sight(groups=groups, mask=visible(sequences, positions, window), causal=False, band=window)
+        for kind, window in windows.items()
+    }
     return Step(positions=positions.reshape(-1), sights=sights, cache=None, slots={}, outputs=None)
 
 
@@ -189,4 +192,4 @@ def _sight(positions: Tensor, oldest: int, start: int, window: int) -> Sight:
         return Sight(groups=1, mask=None, causal=True)
     keys = torch.arange(oldest, start + num_rows, device=positions.device)
     last, first = positions[:, None], positions[:, None] - window + 1
-    return Sight(groups=1, mask=((first <= keys) & (keys <= last))[None], causal=False)  # (1, T, S)
+    return Sight(groups=1, mask=((first <= keys) & (keys <= last))[None], causal=False, band=window)

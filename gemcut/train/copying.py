@@ -1,10 +1,11 @@
 """A start from which copying is learnt at once: an induction circuit planted in random weights.
 
-A model that is to repeat what it has read (a name, a value) must find the place where the current token stood
-before and say what followed it.  Two attention layers do that: in a sliding layer every token takes up the
-token before it; in a full-attention layer every token looks for one that has taken up its like.  From random
-weights small models find this after hundreds of updates, all of a sudden (Olsson and others, "In-context
-Learning and Induction Heads", 2022); here it is drawn into the first weights, and training refines it.
+A model that is to repeat what it has read (a name, a value) must find the place where the current token
+stood before and say what followed it.  Two attention layers do that: in a sliding layer every token takes up
+the two tokens before it; in a full-attention layer every token looks for one that has taken up its like, and
+its predecessor's like.  From random weights small models find this after hundreds of updates, all of a
+sudden (Olsson and others, "In-context Learning and Induction Heads", 2022); here it is drawn into the first
+weights, and training refines it.
 
 Letters: V vocabulary, C model width, D head width.
 """
@@ -26,6 +27,7 @@ FAST = 4  # how many of the fastest turning pairs of dimensions tell neighbours 
 SHARPNESS = 4.0  # of the sliding layer's queries, where 1 is a spread of 1 of the scores
 MATCH_SHARPNESS = 2.0  # of the full-attention layers' queries
 MATCH_HEADS = 2  # how many heads of a full-attention layer are planted
+PREDECESSOR = 0.7  # how much the match of the token before counts, where that of the token itself counts 1
 NOISE = 0.1  # share of the first random weights that is kept where the circuit is planted
 
 
@@ -42,21 +44,24 @@ def plant_copying(model: Gemma4, seed: int) -> None:
     sliding = next((layer for layer in own if layer.spec.kind == "sliding_attention"), None)
     full = [] if sliding is None else [layer for layer in own if _is_full_behind(layer.spec, sliding.spec)]
     size = text.config.head_dim
-    if sliding is None or not full or width < 2 * size + 1 or text.config.global_head_dim < 2 * size:
+    share = text.config.num_attention_heads // text.config.num_key_value_heads
+    narrow = width < 3 * size + 1 or text.config.global_head_dim < 2 * size
+    if sliding is None or not full or narrow or share < 2:
         raise BadTraining(
             f"copying cannot be planted in a model {width} wide with heads of {size} and "
-            f"{text.config.global_head_dim} and {len(full)} own full-attention layers behind a sliding one; "
-            "give it a wider shape, or train without it"
+            f"{text.config.global_head_dim}, {share} of them to a key head, and {len(full)} own "
+            "full-attention layers behind a sliding one; give it a wider shape, or train without it"
         )
     basis = _basis(width, seed)
-    taken, read = basis[1 : 1 + size], basis[1 + size : 1 + 2 * size]  # (D, C) each, see below
+    read, taken, earlier = basis[1 : 1 + 3 * size].view(3, size, width)  # (D, C) each, see below
     table = text.embed_tokens.weight  # (V, C)
-    table.sub_(table @ taken.T @ taken)  # where a token's predecessor will lie nothing lies yet
+    for place in (taken, earlier):
+        table.sub_(table @ place.T @ place)  # where a token's predecessors will lie nothing lies yet
     table.div_(table.norm(dim=1, keepdim=True))
     table[:, 0] = CONSTANT * width**-0.5
-    _take_up_the_token_before(sliding.self_attn, read, taken)
+    _take_up_the_token_before(sliding.self_attn, read, (taken, earlier))
     for layer in full:
-        _find_its_like(layer.self_attn, read, taken, basis[1 + 2 * size :])
+        _find_its_like(layer.self_attn, (read, taken, earlier), basis[1 + 3 * size :])
     for layer in (sliding, *full):
         layer.post_attention_layernorm.weight.fill_(1.0)
 
@@ -79,7 +84,7 @@ def _weight(projection: Projection) -> Tensor:
     return projection.weight
 
 
-def _take_up_the_token_before(attention: Attention, read: Tensor, taken: Tensor) -> None:
+def _take_up_the_token_before(attention: Attention, read: Tensor, taken: tuple[Tensor, Tensor]) -> None:
     """Heads that look at fixed distances; the first writes what `read` sees of a token into `taken`.
 
     read, taken: (D, C), directions of the residual.
@@ -102,33 +107,36 @@ def _take_up_the_token_before(attention: Attention, read: Tensor, taken: Tensor)
     for head in range(spec.num_kv_heads):
         k[head * size : head * size + FAST, 0] += 1.0
     v[:size] += read
-    o[:, :size] += taken.T
+    for head, place in enumerate(taken):
+        o[:, head * size : (head + 1) * size] += place.T
     attention.q_norm.weight.mul_(SHARPNESS)
 
 
-def _find_its_like(attention: Attention, read: Tensor, taken: Tensor, rest: Tensor) -> None:
-    """Heads that match a token with those that others took up, and say the token they find there.
+def _find_its_like(attention: Attention, places: tuple[Tensor, Tensor, Tensor], rest: Tensor) -> None:
+    """Heads that match a token and its predecessor with those that others took up, and say the token found.
 
-    read, taken: (D, C), of the sliding layer's width.  rest: directions that are free.
+    places: read, taken, earlier, (D, C) each, of the sliding layer's width.  rest: directions that are free.
     """
     spec = attention.spec
-    part = len(read) // 2
-    still = torch.arange(
-        spec.head_dim // 2 - part, spec.head_dim // 2
-    )  # the last pairs do not turn with the position
-    places = torch.cat((still, still + spec.head_dim // 2))
+    read, taken, earlier = places
+    pairs = int(spec.rope.rotated * spec.head_dim // 2)
+    still = torch.arange(pairs, spec.head_dim // 2)
+    still = torch.cat((still, still + spec.head_dim // 2))  # dimensions that do not turn with the position
+    half = len(still) // 2
     said = torch.cat((read, rest))[: spec.head_dim]  # (D, C)
     q, k, v, o = (
         _weight(p) for p in (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
     )
     for weight in (k, v):
         weight.mul_(NOISE)
-    k[places] += taken
+    k[still[:half]] += taken[:half]
+    k[still[half:]] += earlier[:half]
     v[: len(said)] += said
     for head in range(min(MATCH_HEADS, spec.num_heads)):
         rows = slice(head * spec.head_dim, (head + 1) * spec.head_dim)
         q[rows] *= NOISE
-        q[rows.start + places] += read
+        q[rows.start + still[:half]] += read[:half]
+        q[rows.start + still[half:]] += PREDECESSOR * taken[:half]
         o[:, rows] *= NOISE
         o[:, rows.start : rows.start + len(said)] += said.T
     attention.q_norm.weight.mul_(MATCH_SHARPNESS)

@@ -23,6 +23,10 @@ from gemcut.train.optimiser import Optimiser, Rates
 from gemcut.train.schedule import Budget, Schedule
 
 FORMAT = 1  # of the state file
+# Options of torch.compile: what took so many operations (the cosines of positions) is kept, and not computed
+# anew in every loop that reads it.  Other versions of torch know other names.
+KEEP = ("realize_opcount_threshold", "realize_cpu_opcount_threshold")
+KEEP_FROM = 4
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,10 @@ class Training:
         self.taken = [0] * len(phases)  # batches of each phase
         self.loss_of: Callable[[Gemma4, Batch], Tensor] = mean_loss
         if options.compiled:
-            self.loss_of = torch.compile(mean_loss, dynamic=False)
+            known = set(torch._inductor.list_options())
+            self.loss_of = torch.compile(
+                mean_loss, dynamic=False, options={name: KEEP_FROM for name in KEEP if name in known}
+            )
 
     def _check(self) -> None:
         if not self.phases:

@@ -1,6 +1,6 @@
 """Words, names and values in two spaces that never meet: what training says, and what only the cases say.
 
-A word is held out where crc32(word) is 0 modulo 10, unless the training text's own sentences say it.
+A word is held out where crc32(word) is HELD_OUT modulo 10, unless the training text's own sentences say it.
 """
 
 import random
@@ -25,13 +25,14 @@ VERBS, NOUNS, PARAMETERS = (listed(LISTS[key]) for key in ("verbs", "nouns", "pa
 NAMES, CITIES, COLORS = (listed(LISTS[key]) for key in ("names", "cities", "colors"))
 ONSETS, VOWELS = listed(LISTS["onsets"]), listed(LISTS["vowels"])
 SAID = frozenset(listed(LISTS["said"]))  # never held out
+HELD_OUT = 3
 CODAS = ("", "", "", "", "", "", "n", "r", "l", "s", "t", "m", "x")
 
 
 def in_split(text: str, split: Split) -> bool:
     """Whether the space of `split` holds the word `text`, whatever its case."""
     word = text.lower()
-    return (word not in SAID and crc32(word.encode()) % 10 == 0) == (split == "held_out")
+    return (word not in SAID and crc32(word.encode()) % 10 == HELD_OUT) == (split == "held_out")
 
 
 class Lexicon:

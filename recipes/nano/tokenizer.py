@@ -80,6 +80,7 @@ CHAT_WORDS = listed(
 )
 CHAT_CAPITALS = ("STRING", "OBJECT", "INTEGER", "BOOLEAN")
 BLANK_WORDS, CAPITAL_WORDS = listed(LISTS["blank_words"]), listed(LISTS["capital_words"])
+STANDING = 50_000  # pieces; training reads 200 times as many
 JOINED = 112  # merges at most of these words
 Words = Counter[str]
 Pair = tuple[str, str]
@@ -93,8 +94,13 @@ def count_words(texts: Iterable[str]) -> Words:
     return counts
 
 
-def learn_merges(words: dict[str, int], count: int) -> list[Pair]:
-    """The `count` merges that BPE learns from the words' weights; of equal pairs the greater comes first."""
+def learn_merges(
+    words: dict[str, int], count: int, without: frozenset[str] = frozenset()
+) -> tuple[list[Pair], dict[str, list[str]]]:
+    """The `count` merges that BPE learns from the words' weights, and the pieces that each word ends in.
+
+    Of equal pairs the greater comes first.  without: pieces that no merge may make.
+    """
     pieces = {word: list(word) for word in words}
     weights: dict[Pair, int] = {}
     where: dict[Pair, set[str]] = defaultdict(set)
@@ -109,7 +115,7 @@ def learn_merges(words: dict[str, int], count: int) -> list[Pair]:
     merges: list[Pair] = []
     while len(merges) < count:
         weight, _, best = heappop(heap)
-        if weights.get(best) != -weight:
+        if weights.get(best) != -weight or "".join(best) in without:
             continue
         merges.append(best)
         changed: set[Pair] = set()
@@ -127,7 +133,31 @@ def learn_merges(words: dict[str, int], count: int) -> list[Pair]:
                 heappush(heap, _entry(pair, weights[pair]))
             else:
                 del weights[pair]
-    return merges
+    return merges, pieces
+
+
+def merges_that_stand(words: dict[str, int], counts: Words, count: int) -> list[Pair]:
+    """`count` merges whose pieces training reads as they are, and not too rarely.
+
+    BPE makes pieces that are hardly more than a step to a longer one (`grade`, where `upgrade` is the word
+    that occurs).  Such a piece is never learnt, and then it stands in a word of the held-out cases.  It is
+    forbidden, and the merges are learnt anew, until all pieces stand at least once in `STANDING`, or are a
+    part of the chat format's words, which stand elsewhere hardly ever.
+    counts: how often the sample says each word.
+    """
+    without: frozenset[str] = frozenset()
+    while True:
+        merges, pieces = learn_merges(words, count, without)
+        standing: Words = Counter()
+        for word, parts in pieces.items():
+            for piece in parts:
+                standing[piece] += counts[word]
+        least = standing.total() // STANDING
+        rare = {a + b for a, b in merges if standing[a + b] < least}
+        rare = {piece for piece in rare if not any(piece in word for word in (*CHAT_WORDS, *CHAT_CAPITALS))}
+        if not rare:
+            return merges
+        without |= rare
 
 
 def _entry(pair: Pair, weight: int) -> tuple[int, tuple[tuple[int, ...], ...], Pair]:
@@ -199,7 +229,7 @@ def build(examples: list[Example], seed: int) -> Tokenizer:
     characters = [chr(c) for c in range(33, 127)] + [BLANK, *MORE_CHARACTERS]
     fixed = chains(STRUCTURE) + runs("\n") + runs(BLANK)
     room = VOCABULARY_SIZE - len(controls) - 256 - len(characters) - len({a + b for a, b in fixed}) - JOINED
-    letters = learn_merges(word_weights(texts, random.Random(seed)), room)
+    letters = merges_that_stand(word_weights(texts, random.Random(seed)), count_words(texts), room)
     merges = letters + fixed + joining(texts, letters)[:JOINED]
     pieces = controls + [f"<0x{byte:02X}>" for byte in range(256)] + characters
     pieces += list(dict.fromkeys(a + b for a, b in merges))

@@ -31,7 +31,7 @@ from gemcut.train.schedule import Budget, Schedule
 from recipes.nano.config import nano_config
 
 PACKAGED = Path(gemcut.__file__).parent / "nano"
-SHAPE = Shape(groups=8, tokens=384, learnt=144)
+SHAPE = Shape(groups=6, tokens=512, learnt=192)
 RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.1)
 SCHEDULE = Schedule(warm_up=60, decay_from=0.4)
 COPYING_UNTIL = 0.12

@@ -32,6 +32,7 @@ def block_diagonal(groups: int, block: Tensor) -> Tensor:
 
 
 LOWER = torch.ones(5, 5).tril()
+BAND = torch.ones(300, 340).tril(40).triu(-10)  # row t sees the last 51 of 340 keys up to its own, 40 + t
 SIGHTS = {
     "one row sees all": (Sight(1, None, causal=False), 1, torch.ones(1, 7).bool()),
     "causal": (Sight(1, None, causal=True), 5, LOWER.bool()),
@@ -41,6 +42,12 @@ SIGHTS = {
         Sight(2, LOWER.triu(-1).bool()[None], causal=False),
         10,
         block_diagonal(2, LOWER.triu(-1)),
+    ),
+    "a band, piece by piece": (Sight(1, BAND.bool()[None], causal=False, band=51), 300, BAND.bool()),
+    "groups with a band": (
+        Sight(2, torch.ones(150, 150).tril().bool()[None], causal=False, band=150),
+        300,
+        block_diagonal(2, torch.ones(150, 150).tril()),
     ),
 }
 

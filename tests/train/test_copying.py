@@ -37,13 +37,14 @@ def test_a_planted_model_repeats_before_it_has_learnt_anything() -> None:
     initialise(model, seed=0)
     assert share_of_repetitions_foreseen(model) < 0.1
     plant_copying(model, seed=0)
-    assert share_of_repetitions_foreseen(model) > 0.4
+    assert share_of_repetitions_foreseen(model) > 0.75
 
 
 def test_a_model_without_the_layers_for_it_is_refused() -> None:
     for text in (
         replace(WIDE, layer_types=(FULL, FULL), num_kv_shared_layers=0),
         replace(WIDE, hidden_size=64),
+        replace(WIDE, num_key_value_heads=WIDE.num_attention_heads),
     ):
         model = Gemma4(model_config(text))
         initialise(model, seed=0)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.kernels.linear import widened
-from gemcut.kernels.native import few_rows
+from gemcut.kernels.native import native
 
 OUT, IN, COPIES, ROWS = 6144, 1536, 30, 512  # COPIES: more weights than any cache holds
 
@@ -34,9 +34,8 @@ def main() -> None:
     weights = [torch.randn(OUT, IN).bfloat16() for _ in range(COPIES)]
     row, rows = torch.randn(1, IN).bfloat16(), torch.randn(ROWS, IN).bfloat16()
     forms = {"torch.mv": lambda w: torch.mv(w, row[0]), "linear": lambda w: F.linear(row, w)}
-    native = few_rows()
-    if native is not None:
-        forms["native"] = lambda w: native(row, w)
+    if (built := native()) is not None:
+        forms["native"] = lambda w: built.product(row, w)
     for name, run in forms.items():
         print(f"1 row    {name:9} {2 * COPIES * OUT * IN / seconds(run, weights) / 1e9:6.1f} GB/s")
     few = weights[:2]

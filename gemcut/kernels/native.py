@@ -11,43 +11,93 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-MOST_ROWS = 4  # of x in one product
+MOST_ROWS = 4  # of x in one call
+SLICE = 64  # attend_row wants heads of a multiple of it
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-std=c++17", "-Wno-psabi")
+POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
+SIGNATURES = {
+    "few_rows": (POINTER, POINTER, POINTER, INT, LONG, LONG, INT),
+    "norm_rows": (POINTER, POINTER, POINTER, POINTER, LONG, LONG, FLOAT),
+    "norm_rotate": (POINTER, POINTER, POINTER, POINTER, POINTER, LONG, LONG, LONG, FLOAT),
+    "attend_row": (POINTER, POINTER, POINTER, POINTER, LONG, LONG, LONG, LONG, INT),
+}
 
-FewRows = Callable[[Tensor, Tensor], Tensor]
+
+def native_for(x: Tensor, *others: Tensor) -> "Native | None":
+    """The native kernels where they serve: few rows x (N, ...), all in bfloat16 on the CPU, no gradients."""
+    if len(x) > MOST_ROWS or x.device.type != "cpu" or torch.is_grad_enabled():
+        return None
+    if x.dtype != torch.bfloat16 or any(other.dtype != torch.bfloat16 for other in others):
+        return None
+    return native()
 
 
 @functools.cache
-def few_rows() -> FewRows | None:
-    """A function (rows ≤ 4, in) x (out, in) -> (rows, out) for bfloat16 on the CPU, or None.
+def native() -> "Native | None":
+    """The native kernels, or None without a compiler that can build them.
 
-    None without a compiler that can build it.  The first call on a machine compiles for a few seconds.
+    The first call on a machine compiles for a few seconds.
     """
     library = _build(Path(__file__).with_name("native.cpp"))
     if library is None:
         return None
     try:
-        kernel = ctypes.CDLL(str(library), mode=os.RTLD_NOW).few_rows
+        return Native(ctypes.CDLL(str(library), mode=os.RTLD_NOW))
     except OSError:  # built by a compiler whose OpenMP is not the one that torch has loaded
         return None
-    pointer, long = ctypes.c_void_p, ctypes.c_int64
-    kernel.argtypes = [pointer, pointer, pointer, ctypes.c_int, long, long, ctypes.c_int]
-    kernel.restype = None
 
-    def product(x: Tensor, weight: Tensor) -> Tensor:
+
+class Native:
+    """The functions of native.cpp on tensors: bfloat16, on the CPU.
+
+    Letters: N rows, at most MOST_ROWS, H query heads, K key/value heads, D head width, S keys.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        for name, types in SIGNATURES.items():
+            getattr(library, name).argtypes = types
+            getattr(library, name).restype = None
+        self.library = library
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """(N, in) x (out, in), contiguous -> (N, out)."""
         x = x.contiguous()
-        out = torch.empty(len(x), len(weight), dtype=torch.bfloat16)
-        threads = torch.get_num_threads()
-        kernel(x.data_ptr(), weight.data_ptr(), out.data_ptr(), len(x), weight.shape[1], len(weight), threads)
+        rows, inner, outer = len(x), weight.shape[1], len(weight)
+        out = torch.empty(rows, outer, dtype=torch.bfloat16)
+        pointers = x.data_ptr(), weight.data_ptr(), out.data_ptr()
+        self.library.few_rows(*pointers, rows, inner, outer, torch.get_num_threads())
         return out
 
-    return product
+    def norm(self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None) -> Tensor:
+        """(..., C) normed over C, times weight (C,), and added to `onto` (..., C)."""
+        x, width = x.contiguous(), x.shape[-1]
+        out = torch.empty_like(x)
+        onto = None if onto is None else onto.contiguous()
+        others = (None if tensor is None else tensor.data_ptr() for tensor in (weight, onto))
+        self.library.norm_rows(x.data_ptr(), *others, out.data_ptr(), x.numel() // width, width, eps)
+        return out
+
+    def norm_rotate(self, x: Tensor, weight: Tensor, eps: float, cos: Tensor, sin: Tensor) -> Tensor:
+        """(N, H, D) normed over D, times weight (D,), turned by cos and sin (N, 1, D)."""
+        x = x.contiguous()
+        out = torch.empty_like(x)
+        pointers = (tensor.data_ptr() for tensor in (x, weight, cos, sin, out))
+        self.library.norm_rotate(*pointers, *x.shape, eps)
+        return out
+
+    def attend_row(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """One row that sees every key, D a multiple of SLICE: (1, H, D), (S, K, D) twice -> (1, H·D)."""
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        _, heads, width = q.shape
+        out = torch.empty(1, heads * width, dtype=torch.bfloat16)
+        pointers = (tensor.data_ptr() for tensor in (q, k, v, out))
+        self.library.attend_row(*pointers, len(k), heads, k.shape[1], width, torch.get_num_threads())
+        return out
 
 
 def _build(source: Path) -> Path | None:

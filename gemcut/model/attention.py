@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gemcut.config import AttentionKind, TextConfig
 from gemcut.kernels.attention import attend
+from gemcut.kernels.norm import norm_rotate, rms_norm
 from gemcut.model.layer_plan import LayerSpec
-from gemcut.model.math import rms_norm, rotate
 from gemcut.model.projection import Linear, Projection, RmsNorm
 from gemcut.model.step import KeysValues, Step
 
@@ -44,11 +44,11 @@ class Attention(nn.Module):
         heads = (-1, self.spec.num_kv_heads, self.spec.head_dim)
         raw_k = self.k_proj(x, step).view(heads)  # (N, C) -> (N, K, D)
         raw_v = self.v_proj(x, step).view(heads) if self.spec.has_v_proj else raw_k
-        k = rotate(self.k_norm(raw_k), *rotations[self.spec.kind])
+        k = norm_rotate(raw_k, self.k_norm.weight, self.eps, *rotations[self.spec.kind])
         return k, rms_norm(raw_v, None, self.eps)
 
     def forward(self, x: Tensor, seen: KeysValues, rotations: Rotations, step: Step) -> Tensor:
         """(N, C) -> (N, C).  seen: the keys and values to read, (S, K, D) each."""
         q = self.q_proj(x, step).view(-1, self.spec.num_heads, self.spec.head_dim)  # (N, C) -> (N, H, D)
-        q = rotate(self.q_norm(q), *rotations[self.spec.kind])
+        q = norm_rotate(q, self.q_norm.weight, self.eps, *rotations[self.spec.kind])
         return self.o_proj(attend(q, *seen, step.sights[self.spec.kind]), step)  # (N, H·D) -> (N, C)

@@ -60,8 +60,8 @@ class Block(nn.Module):
         normed = self.input_layernorm(x)
         if shared is None:
             shared = step.extend(self.spec, self.self_attn.keys_values(normed, rotations, step))
-        x = x + self.post_attention_layernorm(self.self_attn(normed, shared, rotations, step))
-        x = x + self.post_feedforward_layernorm(self.feed_forward(self, x, step))
+        x = self.post_attention_layernorm(self.self_attn(normed, shared, rotations, step), onto=x)
+        x = self.post_feedforward_layernorm(self.feed_forward(self, x, step), onto=x)
         return self.add_per_layer(self, x, per_layer, step) * self.layer_scalar, shared
 
     def _dense(self, x: Tensor, step: Step) -> Tensor:
@@ -72,7 +72,7 @@ class Block(nn.Module):
         dense = self.post_feedforward_layernorm_1(self._dense(x, step))
         weights, chosen = self.router(x, step)  # the router sees the residual, before any norm
         mixed = self.experts(self.pre_feedforward_layernorm_2(x), weights, chosen)
-        both: Tensor = dense + self.post_feedforward_layernorm_2(mixed)
+        both: Tensor = self.post_feedforward_layernorm_2(mixed, onto=dense)
         return both
 
     def _add_nothing(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
@@ -81,5 +81,6 @@ class Block(nn.Module):
     def _add_per_layer(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
         assert per_layer is not None, "this model has per-layer embeddings, so `embed` gave them"
         gate = gelu(self.per_layer_input_gate(x, step))  # (N, C) -> (N, P)
-        added: Tensor = self.post_per_layer_input_norm(self.per_layer_projection(gate * per_layer, step))
-        return x + added
+        projected = self.per_layer_projection(gate * per_layer, step)  # (N, P) -> (N, C)
+        added: Tensor = self.post_per_layer_input_norm(projected, onto=x)
+        return added

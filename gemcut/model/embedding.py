@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gemcut.config import TextConfig
 from gemcut.kernels.linear import linear
-from gemcut.model.math import rms_norm
+from gemcut.kernels.norm import rms_norm
 
 
 class EmbeddingTable(nn.Module):

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from gemcut.config import ExpertsConfig, TextConfig
 from gemcut.kernels.linear import linear
-from gemcut.model.math import at_least_float32, gelu, rms_norm
+from gemcut.kernels.norm import at_least_float32, rms_norm
+from gemcut.model.math import gelu
 from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
 

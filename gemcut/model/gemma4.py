@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from gemcut.config import ModelConfig
 from gemcut.kernels.linear import linear
-from gemcut.model.math import at_least_float32, soft_cap
+from gemcut.kernels.norm import at_least_float32
+from gemcut.model.math import soft_cap
 from gemcut.model.step import Embedded, Step
 from gemcut.model.text import TextModel
 

@@ -13,21 +13,6 @@ from torch import Tensor
 from gemcut.config import Rope
 
 
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """float64 for float64, else float32: the precision of norms, softmax and logits."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-    """X scaled to a root mean square of 1 over its last dimension, times `weight` (not 1 + weight).
-
-    x: (..., C).  weight: (C,) or None.  Returns (..., C) in x's dtype.
-    """
-    wide = x.to(at_least_float32(x.dtype))  # (..., C), float32 or float64 from here
-    y = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-    return (y if weight is None else y * weight.to(y.dtype)).to(x.dtype)  # back to x's dtype
-
-
 def inverse_frequencies(rope: Rope, head_dim: int, device: torch.device) -> Tensor:
     """Radians a position for each pair of dimensions, (D/2,) float32; 0 for the pairs that are not rotated.
 
@@ -43,12 +28,6 @@ def rotations(positions: Tensor, inverse: Tensor, dtype: torch.dtype) -> tuple[T
     angles = positions[:, None].float() * inverse  # (N,) x (D/2,) -> (N, D/2)
     angles = torch.cat((angles, angles), dim=-1)[:, None]  # (N, 1, D): the same for every head
     return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """X turned by its position: dimension i pairs with i + D/2.  x: (N, H, D).  Returns (N, H, D)."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 def gelu(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gemcut.kernels.linear import linear
-from gemcut.model.math import rms_norm
+from gemcut.kernels.norm import rms_norm
 from gemcut.model.step import Step
 
 
@@ -37,6 +37,6 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(width))
         self.eps = eps
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
-        return rms_norm(x, self.weight, self.eps)
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(N, ..., C) -> (N, ..., C); where `onto` (N, ..., C) is given, added to that."""
+        return rms_norm(x, self.weight, self.eps, onto)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from gemcut.kernels.attention import Sight, attend
+from gemcut.kernels.native import Native
 
 HEADS, KV_HEADS, WIDTH = 4, 2, 8
 
@@ -81,3 +82,17 @@ def test_taken_rows_see_what_they_saw(name: str) -> None:
     q, k, v = operands(rows, seen.shape[1])
     want = attend(q, k, v, sight)[taken]
     torch.testing.assert_close(attend(q[taken], k, v, sight.take(taken, rows)), want)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(8, 1, 256), (4, 2, 64), (3, 3, 128)])
+@pytest.mark.parametrize("keys", [1, 2, 130])
+def test_the_native_form_for_one_row_is_exact_to_one_rounding(
+    built: Native, heads: int, kv_heads: int, width: int, keys: int
+) -> None:
+    generator = torch.Generator().manual_seed(keys)
+    q = torch.randn(1, heads, width, generator=generator).bfloat16()
+    k, v = (torch.randn(keys, kv_heads, width, generator=generator).bfloat16() for _ in range(2))
+    want = attend(q.double(), k.double(), v.double(), Sight(1, None, causal=False))
+    torch.testing.assert_close(built.attend_row(q, k, v).double(), want, atol=1e-3, rtol=2**-8)
+    with torch.inference_mode():
+        assert torch.equal(attend(q, k, v, Sight(1, None, causal=False)), built.attend_row(q, k, v))

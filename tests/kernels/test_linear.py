@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gemcut.kernels.linear import linear, widened
-from gemcut.kernels.native import MOST_ROWS, few_rows
+from gemcut.kernels.native import MOST_ROWS, Native
 
 
 def operands(rows: int, inner: int, out: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -24,29 +24,20 @@ SHAPES = [(1536, 640), (64, 3), (100, 17), (7, 5), (16, 1), (4096, 130)]
 
 @pytest.mark.parametrize(("inner", "out"), SHAPES)
 @pytest.mark.parametrize("rows", range(1, MOST_ROWS + 1))
-def test_the_native_form_is_exact_to_one_rounding(rows: int, inner: int, out: int) -> None:
-    native = few_rows()
-    if native is None:
-        pytest.skip("no C++ compiler here to build the native kernel")
+def test_the_native_form_is_exact_to_one_rounding(built: Native, rows: int, inner: int, out: int) -> None:
     x, weight, want = operands(rows, inner, out)
-    assert_rounded_once(native(x, weight), want)
+    assert_rounded_once(built.product(x, weight), want)
 
 
-def test_the_native_form_takes_rows_that_are_not_contiguous() -> None:
-    native = few_rows()
-    if native is None:
-        pytest.skip("no C++ compiler here to build the native kernel")
+def test_the_native_form_takes_rows_that_are_not_contiguous(built: Native) -> None:
     x, weight, want = operands(4, 96, 40)
-    assert_rounded_once(native(x[::2], weight), want[::2])
+    assert_rounded_once(built.product(x[::2], weight), want[::2])
 
 
-def test_the_native_form_keeps_infinity_and_nan() -> None:
-    native = few_rows()
-    if native is None:
-        pytest.skip("no C++ compiler here to build the native kernel")
+def test_the_native_form_keeps_infinity_and_nan(built: Native) -> None:
     weight = torch.ones(4, 64, dtype=torch.bfloat16)
     weight[1, 3], weight[2, 5] = float("inf"), float("nan")
-    out = native(torch.ones(1, 64, dtype=torch.bfloat16), weight)[0]
+    out = built.product(torch.ones(1, 64, dtype=torch.bfloat16), weight)[0]
     assert out[0] == 64
     assert out[1] == float("inf")
     assert out[2].isnan()

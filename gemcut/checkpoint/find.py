@@ -19,13 +19,14 @@ from gemcut.family import family
 
 # what the hub takes for a name; its library raises for any other
 HUB_ID = re.compile(r"(?!.*(--|\.\.|\.git$))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", re.ASCII)
+TOKENIZER_FILE = "tokenizer.json"
 FILES_WE_USE = (
     CONFIG_FILE,
     GENERATION_FILE,
     WEIGHT_FILE,
     INDEX_FILE,
     "model-*-of-*.safetensors",
-    "tokenizer.json",
+    TOKENIZER_FILE,
     "tokenizer_config.json",
     "chat_template.jinja",
     "processor_config.json",
@@ -166,9 +167,10 @@ def _cached(hub_id: str) -> Path | None:
         folder = huggingface_hub.snapshot_download(
             hub_id, allow_patterns=list(FILES_WE_USE), local_files_only=True
         )
-        return _whole(Path(folder))
+        whole = _whole(Path(folder))
     except (huggingface_hub.errors.LocalEntryNotFoundError, CheckpointError):
         return None
+    return whole if (whole / TOKENIZER_FILE).exists() else None  # a download may have stopped before it
 
 
 def _packaged(folder: Path) -> Path:

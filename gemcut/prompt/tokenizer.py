@@ -14,20 +14,8 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from gemcut.checkpoint.gguf_vocab import read_gguf_vocab
+from gemcut.config import MediaTokens
 from gemcut.errors import BadTokenizer, UnsupportedInput
-
-
-@dataclass(frozen=True, kw_only=True)
-class MediaTokens:
-    """Ids around and in place of images, audio and video."""
-
-    image_open: int
-    image: int
-    image_close: int
-    audio_open: int
-    audio: int
-    audio_close: int
-    video: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +73,12 @@ TEXT_TOKENS = {
     "think": "<|think|>",
 }
 MEDIA_TOKENS = {
-    "image_open": "<|image>",
+    "begin_image": "<|image>",
     "image": "<|image|>",
-    "image_close": "<image|>",
-    "audio_open": "<|audio>",
+    "end_image": "<image|>",
+    "begin_audio": "<|audio>",
     "audio": "<|audio|>",
-    "audio_close": "<audio|>",
+    "end_audio": "<audio|>",
     "video": "<|video|>",
 }
 BLANK = "▁"  # how the vocabulary writes " "

@@ -24,6 +24,7 @@ http = importlib.import_module(
 def write_model(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
     save_file({"x": torch.ones(1)}, folder / "model.safetensors")
     return folder
 
@@ -124,6 +125,16 @@ def test_a_download_that_was_interrupted_is_not_taken_for_a_model(
     (half / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": {"x": "model-00001-of-00001.safetensors"}})
     )
+    hub = play(monkeypatch, half, write_model(tmp_path / "whole"))
+    assert find_checkpoint("e2b", offline=False) == tmp_path / "whole"
+    assert hub.downloads == [E2B]
+
+
+def test_a_download_that_stopped_before_the_tokenizer_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = write_model(tmp_path / "half")
+    (half / "tokenizer.json").unlink()
     hub = play(monkeypatch, half, write_model(tmp_path / "whole"))
     assert find_checkpoint("e2b", offline=False) == tmp_path / "whole"
     assert hub.downloads == [E2B]

@@ -187,7 +187,7 @@ def test_the_real_vocabulary_gives_the_known_ids(real_tokenizer: Tokenizer) -> N
         106,
     )
     assert (special.response_open, special.quote, special.think, special.channel_open) == (50, 52, 98, 100)
-    assert (special.media.image_open, special.media.image, special.media.video) == (255999, 258880, 258884)
+    assert (special.media.begin_image, special.media.image, special.media.video) == (255999, 258880, 258884)
 
 
 def test_no_real_control_token_comes_out_of_text(real_tokenizer: Tokenizer) -> None:

@@ -1,0 +1,154 @@
+"""The towers against transformers', in float32, on random weights: batches of mixed sizes, and one at a time."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import Gemma4AudioConfig, Gemma4VisionConfig
+from transformers.models.gemma4 import modeling_gemma4 as theirs
+
+from gemcut.config import AudioTowerConfig, VisionTowerConfig
+from gemcut.model.audio import AudioTower
+from gemcut.model.vision import Grid, VisionTower
+
+VISION = VisionTowerConfig(
+    hidden_size=48,
+    intermediate_size=96,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    head_dim=16,
+    patch_size=4,
+    pooling_kernel_size=3,
+    position_embedding_size=64,
+    rope_theta=100.0,
+    rms_norm_eps=1e-6,
+    standardize=False,
+    use_clipped_linears=True,
+)
+AUDIO = AudioTowerConfig(
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    attention_chunk_size=12,
+    attention_context_left=13,
+    attention_context_right=0,
+    attention_logit_cap=50.0,
+    attention_invalid_logits_value=-1e9,
+    conv_kernel_size=5,
+    subsampling_conv_channels=(128, 8),
+    output_proj_dims=40,
+    residual_weight=0.5,
+    gradient_clipping=1e10,
+    rms_norm_eps=1e-6,
+    use_clipped_linears=True,
+)
+
+
+def randomise(model: nn.Module) -> None:
+    """Weights of a size that keeps activations near 1, and ranges that really clip."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in model.state_dict().items():
+        if name.endswith(("input_min", "output_min")):
+            tensor.fill_(-1.5)
+        elif name.endswith(("input_max", "output_max")):
+            tensor.fill_(1.5)
+        elif tensor.ndim > 1:
+            tensor.normal_(generator=generator).mul_(tensor[0].numel() ** -0.5)
+        else:
+            tensor.normal_(generator=generator).mul_(0.3).add_(1.0)
+            if name.endswith("q_norm.weight"):  # scores are not scaled, so a trained norm holds about this
+                tensor.mul_(len(tensor) ** -0.5)
+
+
+def vision_pair(config: VisionTowerConfig) -> tuple[VisionTower, Any]:
+    reference = theirs.Gemma4VisionModel(
+        Gemma4VisionConfig(
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            num_key_value_heads=config.num_attention_heads,
+            head_dim=config.head_dim,
+            patch_size=config.patch_size,
+            pooling_kernel_size=config.pooling_kernel_size,
+            position_embedding_size=config.position_embedding_size,
+            standardize=config.standardize,
+            use_clipped_linears=config.use_clipped_linears,
+        )
+    ).eval()
+    randomise(reference)
+    tower = VisionTower(config)
+    tower.load_state_dict(reference.state_dict())
+    return tower, reference
+
+
+def by_reference(
+    reference: Any, config: VisionTowerConfig, pixels: list[Tensor], grids: list[Grid]
+) -> Tensor:
+    """All images in one batch, padded as its processor pads."""
+    most = max(rows * columns for rows, columns in grids)
+    values = torch.zeros(len(grids), most, 3 * config.patch_size**2)
+    places = torch.full((len(grids), most, 2), -1)
+    for number, (image, (rows, columns)) in enumerate(zip(pixels, grids, strict=True)):
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        values[number, : len(image)] = image
+        places[number, : len(image)] = torch.stack((x, y), dim=-1).view(-1, 2)
+    out: Tensor = reference(pixel_values=values, pixel_position_ids=places).last_hidden_state
+    return out
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["edge", "big"])
+@pytest.mark.parametrize(
+    "grids", [[(3, 3)], [(6, 9)], [(3, 60), (60, 3)], [(6, 6), (9, 3), (3, 12), (12, 12)]], ids=str
+)
+@torch.no_grad()
+def test_vision_tower(big: bool, grids: list[Grid]) -> None:
+    config = VISION
+    if big:
+        config = VisionTowerConfig(
+            **{**vars(VISION), "head_dim": 24, "standardize": True, "use_clipped_linears": False}
+        )
+    tower, reference = vision_pair(config)
+    generator = torch.Generator().manual_seed(1)
+    pixels = [
+        torch.rand(rows * columns, 3 * config.patch_size**2, generator=generator) for rows, columns in grids
+    ]
+    got = tower(torch.cat(pixels), grids)
+    torch.testing.assert_close(got, by_reference(reference, config, pixels, grids), atol=2e-4, rtol=0)
+    alone = torch.cat([tower(image, [grid]) for image, grid in zip(pixels, grids, strict=True)])
+    torch.testing.assert_close(got, alone, atol=1e-5, rtol=0)
+
+
+def audio_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[AudioTower, Any]:
+    """Their mask lets a frame see 12 frames, DeepMind's code 13 (docs/differences.md): it is widened."""
+    original = theirs.sliding_window_mask_function
+    monkeypatch.setattr(
+        theirs, "sliding_window_mask_function", lambda window: original((window[0] + 1, window[1]))
+    )
+    named = {name: value for name, value in vars(AUDIO).items()}
+    reference = theirs.Gemma4AudioModel(Gemma4AudioConfig(**named, attn_implementation="eager")).eval()
+    randomise(reference)
+    tower = AudioTower(AUDIO)
+    tower.load_state_dict(reference.state_dict())
+    return tower, reference
+
+
+@pytest.mark.parametrize("lengths", [[1], [3], [47], [48], [49], [200], [5, 130, 64, 1]], ids=str)
+@torch.no_grad()
+def test_audio_tower(lengths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    tower, reference = audio_pair(monkeypatch)
+    generator = torch.Generator().manual_seed(2)
+    clips = [torch.randn(length, 128, generator=generator) for length in lengths]
+    features, mask = (
+        torch.zeros(len(clips), max(lengths), 128),
+        torch.zeros(len(clips), max(lengths), dtype=torch.bool),
+    )
+    for number, clip in enumerate(clips):
+        features[number, : len(clip)], mask[number, : len(clip)] = clip, True
+    out = reference(features, mask)
+    got = tower(clips)
+    for number, soft in enumerate(got):
+        valid = out.attention_mask[number]
+        assert len(soft) == int(valid.sum())
+        torch.testing.assert_close(soft, out.last_hidden_state[number][valid], atol=2e-4, rtol=0)

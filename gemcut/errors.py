@@ -18,7 +18,8 @@ code 2.
     │   ├── BadTools               a tool that is neither a JSON schema nor a typed function
     │   ├── TemplateFailed         the chat template raised or does not compile
     │   ├── BadTokenizer           tokenizer files that are missing, damaged or of another model
-    │   └── UnsupportedInput       a kind of input this model does not take
+    │   ├── UnsupportedInput       a kind of input this model does not take
+    │   └── BadMedia               an image, sound or video that cannot be read, or is too large
     ├── BadSampling            options of sampling that are out of range or contradict each other
     ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
     └── BadTraining            training data or options that cannot be used
@@ -87,6 +88,10 @@ class BadTokenizer(PromptError):
 
 class UnsupportedInput(PromptError):
     """This model does not take this kind of input."""
+
+
+class BadMedia(PromptError):
+    """An image, sound or video cannot be read, or is too large."""
 
 
 class BadSampling(GemcutError):

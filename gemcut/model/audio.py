@@ -4,8 +4,8 @@ Clips of any lengths go together: after the subsampling each is cut into blocks 
 takes at a time, the last one filled up, and the blocks of all clips are packed.  Attention and convolution
 look back at most one block, so they need only the block before, where it is of the same clip.
 
-Letters: T mel frames of a clip, B blocks of all clips, K frames of a block, R frames that a frame sees, D width of the
-tower, H heads, W head width.
+Letters: T mel frames of a clip, B blocks of all clips, K frames of a block, R frames that a frame sees,
+S = R - 1 + K frames that a block sees, D width of the tower, H heads, W head width.
 """
 
 import math
@@ -204,9 +204,7 @@ class AudioAttention(nn.Module):
         )  # (B, K, D) -> (B, K, H, W) each
         q = q * (width**-0.5 / math.log(2)) * F.softplus(self.per_dim_scale.float())
         k = k * (math.log(1 + math.e) / math.log(2))
-        k, v = (
-            _with_the_block_before(y, first, reach).transpose(1, 2) for y in (k, v)
-        )  # (B, H, R - 1 + K, W)
+        k, v = (_with_the_block_before(y, first, reach).transpose(1, 2) for y in (k, v))  # (B, H, S, W)
         q = q.transpose(1, 2)  # (B, H, K, W)
         relative = (
             linear(positions, self.relative_k_proj.weight).float().unflatten(-1, self.heads)
@@ -214,11 +212,11 @@ class AudioAttention(nn.Module):
         by_distance = q @ relative.permute(1, 2, 0)  # (B, H, K, R)
         query = torch.arange(size, device=x.device)[:, None]
         key = torch.arange(reach + size, device=x.device)
-        place = key - query  # (K, R - 1 + K): of a key among the R that a query sees
+        place = key - query  # (K, S): of a key among the R that a query sees
         far = by_distance.gather(-1, place.clamp(0, reach).expand(*by_distance.shape[:2], -1, -1))
         scores = config.attention_logit_cap * torch.tanh((q @ k.mT + far) / config.attention_logit_cap)
         seen = (place >= 0) & (place <= reach)
-        seen = seen & ~(first[:, None, None] & (key < reach))  # (B, K, R - 1 + K)
+        seen = seen & ~(first[:, None, None] & (key < reach))  # (B, K, S)
         scores = scores.masked_fill(~seen[:, None], config.attention_invalid_logits_value)
         out = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)  # (B, H, K, W) -> (B, K, D)
         return self.post(out.to(x.dtype))

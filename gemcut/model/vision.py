@@ -3,8 +3,8 @@
 Patches of all images of a batch are packed into one list of rows, so that images of any sizes go together
 without padding; only attention looks at each image on its own.
 
-Letters: N patches of all images, M soft tokens of all images, I pixels of a patch (three values each), D width of
-the tower, H heads, W head width.
+Letters: N patches of all images, M soft tokens of all images, I values of a patch (three a pixel), D width
+of the tower, H heads, W head width.
 """
 
 from collections.abc import Sequence

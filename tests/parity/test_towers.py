@@ -1,5 +1,6 @@
-"""The towers against transformers', in float32, on random weights: batches of mixed sizes, and one at a time."""
+"""The towers against transformers', in float32, on random weights: mixed batches, and one at a time."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,9 +107,7 @@ def by_reference(
 def test_vision_tower(big: bool, grids: list[Grid]) -> None:
     config = VISION
     if big:
-        config = VisionTowerConfig(
-            **{**vars(VISION), "head_dim": 24, "standardize": True, "use_clipped_linears": False}
-        )
+        config = replace(VISION, head_dim=24, standardize=True, use_clipped_linears=False)
     tower, reference = vision_pair(config)
     generator = torch.Generator().manual_seed(1)
     pixels = [
@@ -126,8 +125,7 @@ def audio_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[AudioTower, Any]:
     monkeypatch.setattr(
         theirs, "sliding_window_mask_function", lambda window: original((window[0] + 1, window[1]))
     )
-    named = {name: value for name, value in vars(AUDIO).items()}
-    reference = theirs.Gemma4AudioModel(Gemma4AudioConfig(**named, attn_implementation="eager")).eval()
+    reference = theirs.Gemma4AudioModel(Gemma4AudioConfig(**vars(AUDIO), attn_implementation="eager")).eval()
     randomise(reference)
     tower = AudioTower(AUDIO)
     tower.load_state_dict(reference.state_dict())

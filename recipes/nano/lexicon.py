@@ -44,10 +44,11 @@ class Lexicon:
         self.split: Split = split
 
     def until(self, draw: Callable[[], str]) -> str:
-        """The first drawn text of this split."""
-        while not in_split(text := draw(), self.split):
-            pass
-        return text
+        """The first drawn text of this split.  Raises ValueError where a thousand draws give none."""
+        for _ in range(1000):
+            if in_split(text := draw(), self.split):
+                return text
+        raise ValueError(f"nothing that is drawn here lies in the split {self.split!r}; draw from more words")
 
     def choice(self, options: Sequence[str]) -> str:
         """One of the options of this split."""

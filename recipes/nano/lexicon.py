@@ -25,7 +25,7 @@ VERBS, NOUNS, PARAMETERS = (listed(LISTS[key]) for key in ("verbs", "nouns", "pa
 NAMES, CITIES, COLORS = (listed(LISTS[key]) for key in ("names", "cities", "colors"))
 ONSETS, VOWELS = listed(LISTS["onsets"]), listed(LISTS["vowels"])
 SAID = frozenset(listed(LISTS["said"]))  # never held out
-HELD_OUT = 3
+HELD_OUT = 7
 CODAS = ("", "", "", "", "", "", "n", "r", "l", "s", "t", "m", "x")
 
 

@@ -41,6 +41,12 @@ LEADS = (
     "Fill the JSON {o} from this text: {s}",
     "{o}\n{s}",
     "Extract {o} from: {s}",
+    "Fill {o} from this text: {s}",
+    "Put this into {o}: {s}",
+    "Please complete {o} from this: {s}",
+    "Use this text to fill {o}: {s}",
+    "Text: {s}\nJSON: {o}",
+    "JSON: {o}\nText: {s}",
 )
 HELD_OUT_LEADS = ("Fill this JSON {o} from: {s}", "Fill {o} with this: {s}", "Please fill {o}: {s}")
 PAIRS = (
@@ -52,6 +58,7 @@ PAIRS = (
     "{v} is the {k}",
     "{v} as {k}",
 )
+VALUE_FIRST = PAIRS[-2:]  # harder to a model that reads from left to right, so training sees them more
 
 
 def _value(lexicon: Lexicon, source: str) -> Any:
@@ -83,10 +90,11 @@ def fill_json(rng: random.Random, split: Split) -> Example:
         keys = keys[: max(1, len(keys) - rng.choice((0, 0, 0, 1)))]
     else:
         row = {key: _value(lexicon, "any") for key in lexicon.words(rng.randint(1, 5))}
-        form = rng.choice(PAIRS)
+        pairs = PAIRS if split == "held_out" else PAIRS + VALUE_FIRST
+        form = rng.choice(pairs)
         keys = list(row)
         shuffled = rng.sample(keys, len(keys))
-        parts = [(form if rng.random() < 0.7 else rng.choice(PAIRS)).format(k=k, v=row[k]) for k in shuffled]
+        parts = [(form if rng.random() < 0.7 else rng.choice(pairs)).format(k=k, v=row[k]) for k in shuffled]
         text = (", " if rng.random() < 0.5 else " and ").join(parts)
         text = f"{text[:1].upper()}{text[1:]}." if rng.random() < 0.3 and text[:3] in ("the", "its") else text
         if len(keys) > 2 and rng.random() < 0.2:

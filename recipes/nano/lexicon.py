@@ -25,7 +25,7 @@ VERBS, NOUNS, PARAMETERS = (listed(LISTS[key]) for key in ("verbs", "nouns", "pa
 NAMES, CITIES, COLORS = (listed(LISTS[key]) for key in ("names", "cities", "colors"))
 ONSETS, VOWELS = listed(LISTS["onsets"]), listed(LISTS["vowels"])
 SAID = frozenset(listed(LISTS["said"]))  # never held out
-HELD_OUT = 3
+HELD_OUT = 7
 CODAS = ("", "", "", "", "", "", "n", "r", "l", "s", "t", "m", "x")
 
 
@@ -44,10 +44,11 @@ class Lexicon:
         self.split: Split = split
 
     def until(self, draw: Callable[[], str]) -> str:
-        """The first drawn text of this split."""
-        while not in_split(text := draw(), self.split):
-            pass
-        return text
+        """The first drawn text of this split.  Raises ValueError where a thousand draws give none."""
+        for _ in range(1000):
+            if in_split(text := draw(), self.split):
+                return text
+        raise ValueError(f"nothing that is drawn here lies in the split {self.split!r}; draw from more words")
 
     def choice(self, options: Sequence[str]) -> str:
         """One of the options of this split."""

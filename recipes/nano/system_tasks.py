@@ -8,42 +8,43 @@ from recipes.nano.facts import all_facts, ask, single_facts
 from recipes.nano.lexicon import Lexicon
 from recipes.nano.talk import SMALL_TALK
 
+OPENINGS = ("", "", "", "Always ", "Please ", "From now on, ", "In every answer, ", "You must ", "Remember: ")
 UPPER = {
     "train": (
-        "Answer in upper case.",
-        "Write everything in capital letters.",
-        "Use upper case only.",
-        "Answer only in capitals.",
-        "ALWAYS ANSWER IN UPPER CASE",
-        "You write in upper case.",
-        "All your answers are in upper case letters.",
-        "Please answer in capital letters.",
-        "Reply in capitals.",
+        "answer in upper case.",
+        "write everything in capital letters.",
+        "use upper case only.",
+        "answer only in capitals.",
+        "answer in upper case!",
+        "write in upper case.",
+        "use upper case letters for all your answers.",
+        "answer in capital letters.",
+        "reply in capitals.",
     ),
     "held_out": ("Reply in upper case.", "Always write in capital letters.", "Use only capitals."),
 }
 LOWER = {
     "train": (
-        "Answer in lower case.",
-        "Use lower case only.",
-        "Write everything in small letters.",
-        "You write in lower case.",
-        "All your answers are in lower case letters.",
-        "Reply in small letters.",
+        "answer in lower case.",
+        "use lower case only.",
+        "write everything in small letters.",
+        "write in lower case.",
+        "use lower case letters for all your answers.",
+        "reply in small letters.",
     ),
     "held_out": ("Reply in lower case.", "Always write in small letters.", "Use only lower case letters."),
 }
 ONE_WORD = {
     "train": (
-        "Answer with one word.",
-        "Answer in one word.",
-        "Use only one word.",
-        "One word answers only.",
-        "Reply with a single word.",
-        "Give one word as the answer.",
-        "Your answers are one word long.",
-        "Answer with just a word.",
-        "Be extremely brief: one word.",
+        "answer with one word.",
+        "answer in one word.",
+        "use only one word.",
+        "give one word answers only.",
+        "reply with a single word.",
+        "give one word as the answer.",
+        "keep your answers one word long.",
+        "answer with just a word.",
+        "be extremely brief: one word.",
     ),
     "held_out": ("Reply with one word.", "Always answer in a single word.", "Only one word, please."),
 }
@@ -56,15 +57,15 @@ LANGUAGES = {
 }
 GREET = {
     "train": (
-        "Greet the user in {l}.",
-        "Say hello in {l}.",
-        "Greet in {l}.",
-        "Your greeting is in {l}.",
-        "When the user says hello, answer in {l}.",
-        "Use {l} to greet the user.",
-        "Greet people in {l}.",
-        "You are friendly and greet in {l}.",
-        "Answer a greeting in {l}.",
+        "greet the user in {l}.",
+        "say hello in {l}.",
+        "greet back in {l}.",
+        "give your greeting in {l}.",
+        "when the user says hello, answer in {l}.",
+        "use {l} to greet the user.",
+        "greet people in {l}.",
+        "be friendly and greet everybody in {l}.",
+        "answer a greeting in {l}.",
     ),
     "held_out": ("Greet everyone in {l}.", "Say hello to the user in {l}.", "Always greet in {l}."),
 }
@@ -80,10 +81,10 @@ PERSONA = {
 }
 ENDING = {
     "train": (
-        'End every answer with "{v}".',
-        "End each answer with {v}.",
-        "Always end with {v}.",
-        "Finish with {v}.",
+        'end every answer with "{v}".',
+        "end each answer with {v}.",
+        "end with {v} each time.",
+        "finish with {v}.",
     ),
     "held_out": ('Finish every answer with "{v}".', "The last word of each answer is {v}.", "End with {v}."),
 }
@@ -141,24 +142,40 @@ def _one_word(rng: random.Random, split: Split) -> tuple[str, str]:
     return ask(rng, fact, split), fact.word
 
 
+def _asked(rng: random.Random, wordings: dict[Split, tuple[str, ...]], split: Split) -> str:
+    """An instruction; in training an opening that says nothing about it stands before some."""
+    core = rng.choice(wordings[split])
+    if split == "held_out":
+        return core
+    text = rng.choice(OPENINGS) + core
+    roll = rng.random()
+    return (
+        text[:1].upper() + text[1:]
+        if roll < 0.9
+        else text.upper()
+        if roll < 0.93 and "{" not in text
+        else text
+    )
+
+
 def draw_instruction(rng: random.Random, split: Split) -> tuple[str, list[tuple[str, str]]]:
     """A system prompt, and questions with the answers that keep to it."""
     lexicon = Lexicon(rng, split)
     roll = rng.random()
     count = rng.choice((1, 1, 2))
     if roll < 0.27:
-        return rng.choice(UPPER[split]), [_case(rng, split, upper=True) for _ in range(count)]
+        return _asked(rng, UPPER, split), [_case(rng, split, upper=True) for _ in range(count)]
     if roll < 0.33:
-        return rng.choice(LOWER[split]), [_case(rng, split, upper=False) for _ in range(count)]
+        return _asked(rng, LOWER, split), [_case(rng, split, upper=False) for _ in range(count)]
     if roll < 0.58:
-        return rng.choice(ONE_WORD[split]), [_one_word(rng, split) for _ in range(count)]
+        return _asked(rng, ONE_WORD, split), [_one_word(rng, split) for _ in range(count)]
     if roll < 0.83:
         language = rng.choice(list(LANGUAGES))
         turns = [(_greeting(rng, split), LANGUAGES[language])]
         if rng.random() < 0.2:
             fact = rng.choice(all_facts())
             turns.append((ask(rng, fact, split), fact.answer))
-        return rng.choice(GREET[split]).format(l=language), turns
+        return _asked(rng, GREET, split).format(l=language), turns
     value = lexicon.name()
     if roll < 0.89:
         row = SMALL_TALK[1]
@@ -168,7 +185,7 @@ def draw_instruction(rng: random.Random, split: Split) -> tuple[str, list[tuple[
     if roll < 0.95:
         word = lexicon.word()
         fact = rng.choice(SPOKEN_ALOUD)
-        return rng.choice(ENDING[split]).format(v=word), [(ask(rng, fact, split), f"{fact.answer} {word}")]
+        return _asked(rng, ENDING, split).format(v=word), [(ask(rng, fact, split), f"{fact.answer} {word}")]
     return rng.choice(CALLED[split]).format(v=value), [
         (_greeting(rng, split), f"Hello, {value}! How can I help you?")
     ]

@@ -134,7 +134,7 @@ def tool_answers(rng: random.Random, split: Split) -> Example:
     """The answer to a question, from the row or text that a tool returned."""
     lexicon = Lexicon(rng, split)
     noun = lexicon.noun()
-    verb = lexicon.choice(("find", "fetch", "read", "show", "load", "search", "query", "view", "list"))
+    verb = rng.choice(("find", "fetch", "read", "show", "load", "search", "query", "view", "list"))
     tool = draw_tool(lexicon, verb, noun)
     while not any(p.kind == "string" and p.required for p in tool.parameters):
         tool = draw_tool(lexicon, verb, noun)

@@ -20,13 +20,6 @@ from gemcut.prompt.tokenizer import Tokenizer
 
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
 PER_LAYER_TABLE = "model.language_model.embed_tokens_per_layer.weight"
-TOWERS = (
-    "model.vision_tower.",
-    "model.audio_tower.",
-    "model.embed_vision.",
-    "model.embed_audio.",
-    "model.vision_embedder.",
-)
 
 
 @dataclass(frozen=True)
@@ -144,13 +137,10 @@ def _check_tensors(
 ) -> None:
     """Raises WeightMismatch unless the files hold the model's tensors, in their shapes, and no others.
 
-    Tolerated: K and V that shared layers do not use, and towers for images and sound, which are not built
-    yet.
+    Tolerated: K and V that shared layers do not use.
     """
     unused = unused_tensors(config.text)
-    left = [
-        name for name in found if name not in wanted and name not in unused and not name.startswith(TOWERS)
-    ]
+    left = [name for name in found if name not in wanted and name not in unused]
     problems = {
         "lacks": [name for name in wanted if name not in found],
         "has, unknown to this model,": left,

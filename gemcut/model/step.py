@@ -119,6 +119,18 @@ class Step:
         return fresh if self.cache is None else self.cache.extend(spec, fresh, self.slots[spec.kind])
 
 
+def image_blocks(in_image: Tensor) -> Tensor:
+    """Numbers the runs of True in (N,) bool; -1 elsewhere.  Returns (N,) int64."""
+    begins = in_image & ~in_image.roll(1)
+    begins[:1] = in_image[:1]
+    return torch.where(in_image, begins.cumsum(0) - 1, -1)
+
+
+def same_image(rows: Tensor, keys: Tensor) -> Tensor:
+    """Which rows and keys lie in one image: blocks (..., T) x (..., S) -> (..., T, S) bool."""
+    return (rows[..., :, None] == keys[..., None, :]) & (rows[..., :, None] >= 0)
+
+
 def visible(sequences: Tensor, positions: Tensor, window: int) -> Tensor:
     """Which rows see which: earlier or equal positions of their sequence, at most `window` with their own.
 
@@ -129,10 +141,13 @@ def visible(sequences: Tensor, positions: Tensor, window: int) -> Tensor:
     return seen & (distance < window)
 
 
-def packed_step(sequences: Tensor, positions: Tensor, config: TextConfig) -> Step:
+def packed_step(
+    sequences: Tensor, positions: Tensor, config: TextConfig, images: Tensor | None = None
+) -> Step:
     """A step without a cache over G groups of T rows, each group packed with whole sequences: for training.
 
     sequences: (G, T) int64, equal for the rows of one sequence.  positions: (G, T) int64.
+    images: (G, T) int64, see `Gemma4.image_blocks`.
     """
     groups = len(sequences)
     windows: dict[AttentionKind, int] = {
@@ -143,27 +158,43 @@ def packed_step(sequences: Tensor, positions: Tensor, config: TextConfig) -> Ste
         kind: Sight(groups=groups, mask=visible(sequences, positions, window), causal=False, band=window)
         for kind, window in windows.items()
     }
+    sliding = sights["sliding_attention"]
+    if images is not None and sliding.mask is not None:
+        near = (positions[..., :, None] - positions[..., None, :]) < config.sliding_window
+        alike = sequences[..., :, None] == sequences[..., None, :]
+        mask = sliding.mask | (same_image(images, images) & alike & near)
+        sights["sliding_attention"] = replace(sliding, mask=mask, band=None)
     return Step(positions=positions.reshape(-1), sights=sights, cache=None, slots={}, outputs=None)
 
 
-def whole_sequences(lengths: Sequence[int], config: TextConfig, device: torch.device) -> Step:
-    """A step without a cache over packed sequences of any lengths: for scoring and parity."""
+def whole_sequences(
+    lengths: Sequence[int], config: TextConfig, device: torch.device, images: Tensor | None = None
+) -> Step:
+    """A step without a cache over packed sequences of any lengths: for scoring and parity.
+
+    images: (N,) int64, see `Gemma4.image_blocks`.
+    """
     positions = torch.cat([torch.arange(length, device=device) for length in lengths])
-    if len(set(lengths)) > 1:
+    if len(lengths) > 1 and (images is not None or len(set(lengths)) > 1):
         sequences = torch.repeat_interleave(torch.tensor(lengths, device=device))
-        return packed_step(sequences[None], positions[None], config)
+        return packed_step(sequences[None], positions[None], config, None if images is None else images[None])
     groups, length = len(lengths), lengths[0]
     causal = Sight(groups=groups, mask=None, causal=True)
     sights: dict[AttentionKind, Sight] = {"full_attention": causal, "sliding_attention": causal}
-    if length > config.sliding_window:
+    if length > config.sliding_window or images is not None:
         sights["sliding_attention"] = replace(
-            _sight(positions[:length], 0, 0, config.sliding_window), groups=groups
+            _sight(positions[:length], 0, 0, config.sliding_window, images), groups=groups
         )
     return Step(positions=positions, sights=sights, cache=None, slots={}, outputs=None)
 
 
-def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None) -> Step:
-    """The step that appends `num_rows` tokens to the cache's sequence, which counts them as held."""
+def next_step(
+    cache: PlainCache, num_rows: int, outputs: Tensor | None, images: Tensor | None = None
+) -> Step:
+    """The step that appends `num_rows` tokens to the cache's sequence, which counts them as held.
+
+    images: (num_rows,) int64, see `Gemma4.image_blocks`; an image lies in one step as a whole.
+    """
     start, cache.length = cache.length, cache.length + num_rows
     assert cache.length <= cache.capacity, "the first keys would be overwritten"
     positions = torch.arange(start, start + num_rows, device=cache.device)
@@ -179,17 +210,23 @@ def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None) -> Step:
             past = torch.arange(start - num_past, start, device=cache.device) % window
         seen = min(start + num_rows, window)
         slots[kind] = Slots(rows=rows, slots=(start + rows) % window, past=past, seen=seen)
-        sights[kind] = _sight(positions, start - num_past, start, window)
+        blocks = images if kind == "sliding_attention" else None
+        sights[kind] = _sight(positions, start - num_past, start, window, blocks)
     return Step(positions=positions, sights=sights, cache=cache, slots=slots, outputs=outputs)
 
 
-def _sight(positions: Tensor, oldest: int, start: int, window: int) -> Sight:
+def _sight(positions: Tensor, oldest: int, start: int, window: int, images: Tensor | None) -> Sight:
     """What new rows, the first at `start`, see of the keys from `oldest` on, within the window."""
     num_rows = len(positions)
     if num_rows == 1:
         return Sight(groups=1, mask=None, causal=False)
-    if oldest == start and num_rows <= window:
+    if oldest == start and num_rows <= window and images is None:
         return Sight(groups=1, mask=None, causal=True)
     keys = torch.arange(oldest, start + num_rows, device=positions.device)
     last, first = positions[:, None], positions[:, None] - window + 1
-    return Sight(groups=1, mask=((first <= keys) & (keys <= last))[None], causal=False, band=window)
+    mask = (first <= keys) & (keys <= last)  # (T, S)
+    if images is None:
+        return Sight(groups=1, mask=mask[None], causal=False, band=window)
+    among = torch.cat((images.new_full((start - oldest,), -1), images))  # of the keys
+    mask |= same_image(images, among) & (first <= keys)
+    return Sight(groups=1, mask=mask[None], causal=False)

@@ -37,11 +37,23 @@ class TextModel(nn.Module):
 
     def embed(self, ids: Tensor) -> Embedded:
         """(N,) int64 token ids -> rows for `forward`."""
-        dtype = self.norm.weight.dtype
-        hidden = self.embed_tokens(ids, dtype)  # (N,) -> (N, C)
+        return self._with_per_layer(ids, self.embed_tokens(ids, self.norm.weight.dtype))
+
+    def embed_with_soft_tokens(self, ids: Tensor, placeholders: Tensor, soft: Tensor) -> Embedded:
+        """Token ids, of which some are placeholders, and the soft tokens (S, C) in their places -> rows.
+
+        ids: (N,) int64.  placeholders: (N,) bool, S of them True.  Soft tokens are not scaled; per-layer
+        tables are read at the padding's id.
+        """
+        ids = ids.masked_fill(placeholders, self.config.pad_token_id)
+        hidden = self.embed_tokens(ids, self.norm.weight.dtype)  # (N,) -> (N, C)
+        hidden[placeholders] = soft.to(hidden.dtype)
+        return self._with_per_layer(ids, hidden)
+
+    def _with_per_layer(self, ids: Tensor, hidden: Tensor) -> Embedded:
         if not self.config.hidden_size_per_layer_input:
             return Embedded(hidden, None)
-        rows = self.embed_tokens_per_layer(ids, dtype)  # (N,) -> (N, L·P)
+        rows = self.embed_tokens_per_layer(ids, hidden.dtype)  # (N,) -> (N, L·P)
         projection, norm = self.per_layer_model_projection.weight, self.per_layer_projection_norm.weight
         return Embedded(hidden, per_layer_inputs(hidden, rows, projection, norm, self.config))
 

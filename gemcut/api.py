@@ -3,19 +3,21 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.naive import Token, check_prompt, generate
 from gemcut.engine.sampling import Sampler, SamplingParams
 from gemcut.engine.stop_strings import StopStrings
 from gemcut.errors import PromptError
 from gemcut.load import Dtype, Loaded, load
 from gemcut.model.step import whole_sequences
-from gemcut.prompt.assemble import Prompt, assemble
-from gemcut.prompt.messages import Conversation, ToolCall
+from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
+from gemcut.prompt.media import MediaOptions, MediaReader
+from gemcut.prompt.messages import Conversation, ToolCall, with_media
 from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
 from gemcut.prompt.text_stream import TextStream
 from gemcut.prompt.tokenizer import Tokenizer
@@ -102,13 +104,14 @@ class Completion:
 class Gemma:
     """A loaded model: replies, streams, completions, logits.
 
-    It keeps nothing between calls, so many threads may hold one.
+    Between calls it keeps only the soft tokens of the latest media; many threads may hold one.
     """
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self.config = loaded.config
         self.model = loaded.model
+        self._encoder = MediaEncoder(loaded.model)
 
     @classmethod
     def load(
@@ -138,27 +141,37 @@ class Gemma:
         *,
         tools: Tools | None = None,
         think: bool = False,
+        media: MediaOptions | None = None,
         trust_control_tokens: bool = False,
     ) -> Prompt:
         """Exactly what the model would read for these messages.
 
         messages: a string, or a list of messages in OpenAI's shape.  tools: JSON schemas or typed functions.
+        media: how images, sound and video are read.
         trust_control_tokens: whether strings like `<|turn>` in the messages become control tokens.
-        Raises PromptError.
+        Raises PromptError, BadMedia.
         """
-        tokenizer, template = self._loaded.tokenizer, self._loaded.template
-        return assemble(messages, tools, think, tokenizer, template, trust_control_tokens)
+        reader = MediaReader(self.config, MediaOptions() if media is None else media)
+        form = PromptFormat(self._loaded.tokenizer, self._loaded.template, reader)
+        return assemble(messages, tools, think, form, trust_control_tokens)
 
     def reply(
         self,
         messages: Conversation,
         *,
+        images: Sequence[Any] = (),
+        audio: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
         tools: Tools | None = None,
         think: bool = False,
+        media: MediaOptions | None = None,
         sampling: SamplingParams | None = None,
     ) -> Reply:
         """The model's whole answer; see `stream`."""
-        deltas = list(self.stream(messages, tools=tools, think=think, sampling=sampling))
+        conversation = with_media(messages, images, audio, videos)
+        deltas = list(
+            self.stream(conversation, tools=tools, think=think, media=media, sampling=sampling)
+        )
         finish = deltas[-1].finish
         assert finish is not None, "a stream ends with its finish"
         return Reply(
@@ -175,25 +188,34 @@ class Gemma:
         self,
         messages: Conversation,
         *,
+        images: Sequence[Any] = (),
+        audio: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
         tools: Tools | None = None,
         think: bool = False,
+        media: MediaOptions | None = None,
         sampling: SamplingParams | None = None,
     ) -> Iterator[Delta]:
         """The model's answer piece by piece, the last piece saying how it ended.
 
-        messages: a string, or a list of messages in OpenAI's shape.  tools: JSON schemas or typed functions.
-        think: let the model think before it answers.  sampling: None takes the model's own defaults.
-        Raises PromptError and BadSampling before the first piece.
+        messages: a string, or a list of messages in OpenAI's shape.  images, audio, videos: paths, URLs,
+        bytes, PIL images or arrays that go into the last user's message.  tools: JSON schemas or typed
+        functions.  think: let the model think before it answers.  media: how images, sound and video are
+        read.  sampling: None takes the model's own defaults.
+        Raises PromptError, BadMedia and BadSampling before the first piece.
         """
-        prompt = self.prompt(messages, tools=tools, think=think)
+        clock = _Clock()
+        conversation = with_media(messages, images, audio, videos)
+        prompt = self.prompt(conversation, tools=tools, think=think, media=media)
         params = SamplingParams() if sampling is None else sampling
         check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
-        return self._stream(prompt, params, self._tokens(prompt.token_ids, params))
+        return self._stream(prompt, params, self._tokens(prompt, params), clock)
 
-    def _stream(self, prompt: Prompt, params: SamplingParams, tokens: Iterator[Token]) -> Iterator[Delta]:
+    def _stream(
+        self, prompt: Prompt, params: SamplingParams, tokens: Iterator[Token], clock: "_Clock"
+    ) -> Iterator[Delta]:
         parser = ReplyParser(self.tokenizer, prompt.token_ids)
         stops = StopStrings(params.stop)
-        clock = _Clock()
         last, called = None, False
         for token in tokens:
             clock.tick()
@@ -226,7 +248,7 @@ class Gemma:
         text_stream, stops = TextStream(self.tokenizer), StopStrings(params.stop)
         tokens: list[Token] = []
         text = ""
-        for token in self._tokens(self._ids(prompt), params):
+        for token in self._tokens(self._prompt(prompt), params):
             tokens.append(token)
             text += stops.push(text_stream.push(token.id))
             if stops.found:
@@ -242,22 +264,33 @@ class Gemma:
 
     def logits(self, prompt: Sequence[int] | Prompt) -> Tensor:
         """Logits (T, V) float32 of every position of a prompt, each for the token that follows it."""
-        ids = self._ids(prompt)
-        check_prompt(ids, self.config.text.max_position_embeddings, new_tokens=0)
-        weight = self.model.model.language_model.norm.weight
+        given = self._prompt(prompt)
+        check_prompt(given.token_ids, self.config.text.max_position_embeddings, new_tokens=0)
+        device = self.model.model.language_model.norm.weight.device
         with torch.inference_mode():
-            step = whole_sequences([len(ids)], self.config.text, weight.device)
-            hidden = self.model(self.model.embed(torch.tensor(ids, device=weight.device)), step)
-            return self.model.logits(hidden).float()
+            ids = torch.tensor(given.token_ids, device=device)
+            step = whole_sequences([len(ids)], self.config.text, device, self.model.image_blocks(ids))
+            soft = self._encoder.encode(given.media)
+            embedded = self.model.embed_with_soft_tokens(ids, soft) if len(soft) else self.model.embed(ids)
+            return self.model.logits(self.model(embedded, step)).float()
 
-    def _ids(self, prompt: str | Sequence[int] | Prompt) -> Sequence[int]:
+    def _prompt(self, prompt: str | Sequence[int] | Prompt) -> Prompt:
         if isinstance(prompt, Prompt):
-            return prompt.token_ids
+            return prompt
         if not isinstance(prompt, str):
-            return self._known(prompt)
+            return self._without_media(prompt)
         ids = self.tokenizer.encode(prompt, special=True)
         bos = self.tokenizer.special.bos
-        return ids if not ids or ids[0] == bos else [bos, *ids]
+        return self._without_media(ids if not ids or ids[0] == bos else [bos, *ids])
+
+    def _without_media(self, ids: Sequence[int]) -> Prompt:
+        tokens = self.config.media_tokens
+        if found := {tokens.image, tokens.audio, tokens.video} & set(ids):
+            raise PromptError(
+                f"the prompt has the placeholder {min(found)} ({self.tokenizer.decode([min(found)], special=True)}) "
+                "without its image, sound or video; make it with gemma.prompt(messages)"
+            )
+        return Prompt(tuple(self._known(ids)))
 
     def _known(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids, all of them rows of the embedding: on a GPU any other would end the whole process."""
@@ -270,10 +303,13 @@ class Gemma:
             )
         return ids
 
-    def _tokens(self, prompt_ids: Sequence[int], params: SamplingParams) -> Iterator[Token]:
+    def _tokens(self, prompt: Prompt, params: SamplingParams) -> Iterator[Token]:
         generation = self._loaded.generation
         sampler = Sampler.resolve(params, generation)
-        return generate(self.model, prompt_ids, sampler, generation.stop_ids, params.max_tokens)
+        soft = self._encoder.encode(prompt.media)
+        return generate(
+            self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens
+        )
 
     def _reason(self, last: int | None, ended: bool, called: bool) -> FinishReason:
         if not ended and last not in self._loaded.generation.stop_ids:

@@ -7,10 +7,12 @@ from typing import Any
 
 from gemcut.api import Gemma
 from gemcut.cli.answer import Answer, json_text, show_answer
+from gemcut.cli.attachments import Part, attachment, question
 from gemcut.cli.screen import Screen
 from gemcut.cli.transcript import Transcript, load_transcript, save_transcript
 from gemcut.engine.sampling import SamplingParams
 from gemcut.errors import GemcutError
+from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
 
 
@@ -21,6 +23,7 @@ class Settings:
     system: str | None
     think: bool
     tools: tuple[dict[str, Any], ...]
+    media: MediaOptions
     sampling: SamplingParams
 
 
@@ -28,14 +31,23 @@ class Conversation:
     """What was said, and with which model.
 
     source: the model's name as the user gave it.  messages: without the system prompt, in OpenAI's shape.
+    attached: images, sound and videos that go with the next question.
     """
 
-    def __init__(self, gemma: Gemma, source: str, settings: Settings, screen: Screen) -> None:
+    def __init__(
+        self,
+        gemma: Gemma,
+        source: str,
+        settings: Settings,
+        screen: Screen,
+        attached: Sequence[Part] = (),
+    ) -> None:
         self.gemma = gemma
         self.source = source
         self.settings = settings
         self.screen = screen
         self.messages: list[dict[str, Any]] = []
+        self.attached: list[Part] = list(attached)
         self.open_calls: tuple[ToolCall, ...] = ()  # calls of the last answer that have no result yet
         self._turn_start = 0  # where the last question stands in messages
 
@@ -46,8 +58,13 @@ class Conversation:
         question failed, the question is taken back; a failure raises its GemcutError.
         """
         self._turn_start = len(self.messages)
-        self.messages.append({"role": "user", "content": text})
+        self.messages.append(question(text, self.attached))
+        self.attached.clear()
         self._answer()
+
+    def attach(self, kind: str, source: str) -> None:
+        """Puts a file or URL beside the next question; raises BadOption where the file is not there."""
+        self.attached.append(attachment(kind, source))
 
     def give_results(self, results: Sequence[str]) -> None:
         """Hands the model what its open calls returned, a result for each, and prints what it says then."""
@@ -64,6 +81,7 @@ class Conversation:
     def clear(self) -> None:
         """Forgets everything that was said."""
         self.messages.clear()
+        self.attached.clear()
         self.open_calls = ()
 
     def change(self, **settings: Any) -> None:
@@ -105,6 +123,7 @@ class Conversation:
             with_system(settings.system, self.messages),
             tools=settings.tools,
             think=settings.think,
+            media=settings.media,
             sampling=settings.sampling,
         )
         return show_answer(deltas, self.screen)

@@ -12,24 +12,26 @@ from gemcut.cli.screen import Screen
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 
-def answer_once(gemma: Gemma, prompt: str, settings: Settings, screen: Screen) -> None:
-    """Prints the answer as it comes; raises typer.Exit(130) where the user stopped it."""
+def answer_once(gemma: Gemma, question: dict[str, Any], settings: Settings, screen: Screen) -> None:
+    """Prints the answer to a user's message as it comes; raises typer.Exit(130) where the user stopped it."""
     deltas = gemma.stream(
-        with_system(settings.system, [{"role": "user", "content": prompt}]),
+        with_system(settings.system, [question]),
         tools=settings.tools,
         think=settings.think,
+        media=settings.media,
         sampling=settings.sampling,
     )
     if show_answer(deltas, screen).finish is None:
         raise typer.Exit(INTERRUPTED)
 
 
-def answer_as_json(gemma: Gemma, prompt: str, settings: Settings, source: str) -> None:
+def answer_as_json(gemma: Gemma, question: dict[str, Any], settings: Settings, source: str) -> None:
     """Prints the whole answer as one JSON object."""
     reply = gemma.reply(
-        with_system(settings.system, [{"role": "user", "content": prompt}]),
+        with_system(settings.system, [question]),
         tools=settings.tools,
         think=settings.think,
+        media=settings.media,
         sampling=settings.sampling,
     )
     print(json_text(reply_json(reply, source)))

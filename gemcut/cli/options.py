@@ -25,6 +25,29 @@ Tools = Annotated[
         readable=True,
     ),
 ]
+Image = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="A picture to look at: a file or a URL; may be repeated."),
+]
+Audio = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="A sound to listen to, up to 30 s: a file or a URL; may be repeated."),
+]
+Video = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="A video to watch: a file or a URL; may be repeated."),
+]
+ImageTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="The most tokens of a picture: 70, 140, 280, 560 or 1120. More show finer details.  [default: 280]"
+    ),
+]
+VideoFrames = Annotated[
+    int | None, typer.Option(help="How many frames of a video are seen.  [default: 32, evenly spread]")
+]
+VideoSound = Annotated[bool, typer.Option("--video-sound", help="Listen to the sound of videos too.")]
+Trim = Annotated[bool, typer.Option("--trim", help="Cut sound after 30 s instead of refusing it.")]
 Temperature = Annotated[float | None, typer.Option(help="Randomness; 0 always takes the likeliest token.")]
 TopK = Annotated[int | None, typer.Option(help="Draw from this many likeliest tokens only.")]
 TopP = Annotated[

@@ -29,6 +29,13 @@ def run(
     system: options.System = None,
     think: options.Think = False,
     tools: options.Tools = None,
+    image: options.Image = None,
+    audio: options.Audio = None,
+    video: options.Video = None,
+    image_tokens: options.ImageTokens = None,
+    video_frames: options.VideoFrames = None,
+    video_sound: options.VideoSound = False,
+    trim: options.Trim = False,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
@@ -49,10 +56,14 @@ def run(
     """
     screen = Screen()
     with screen.waiting("loading torch …"):  # here: it takes seconds, and --help needs none
+        from gemcut.cli.attachments import attachments
+        from gemcut.cli.attachments import question as asked
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
         from gemcut.cli.opening import open_model, read_tool_file
         from gemcut.engine.sampling import SamplingParams
+        from gemcut.media.video import VideoOptions
+        from gemcut.prompt.media import MediaOptions
 
     source, question = model_and_prompt(model, prompt)
     question = with_piped(question, piped_text())
@@ -68,14 +79,21 @@ def run(
         stop=() if stop is None else tuple(stop),
     )
     declared = () if tools is None else read_tool_file(tools)
-    settings = Settings(system=system, think=think, tools=declared, sampling=sampling)
+    media = MediaOptions(
+        image_tokens=image_tokens,
+        video=VideoOptions(num_frames=video_frames, frames_per_s=None),
+        video_sound=video_sound,
+        trim=trim,
+    )
+    settings = Settings(system=system, think=think, tools=declared, media=media, sampling=sampling)
+    attached = attachments(image, audio, video)
     gemma = open_model(source, device, dtype, offline, screen)
     if question is None:
-        _converse(Conversation(gemma, source, settings, screen))
+        _converse(Conversation(gemma, source, settings, screen, attached))
     elif as_json:
-        answer_as_json(gemma, question, settings, source)
+        answer_as_json(gemma, asked(question, attached), settings, source)
     else:
-        answer_once(gemma, question, settings, screen)
+        answer_once(gemma, asked(question, attached), settings, screen)
 
 
 def _check_question(question: str | None, as_json: bool) -> None:

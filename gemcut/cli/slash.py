@@ -65,6 +65,16 @@ def _load(conversation: Conversation, text: str) -> str:
     return f"loaded {len(conversation.messages)} messages from {text}{held_with}"
 
 
+def _attach(kind: str) -> Action:
+    def act(conversation: Conversation, text: str) -> str:
+        if not text:
+            raise BadOption(f"/{kind} needs a file or a URL")
+        conversation.attach(kind, text)
+        return f"{text} goes with your next question"
+
+    return act
+
+
 def _exit(_conversation: Conversation, _text: str) -> str:
     raise EOFError
 
@@ -74,6 +84,9 @@ COMMANDS = {
     "/clear": Command("/clear", "forgets what was said", _clear),
     "/think": Command("/think [on|off]", "lets the model think first, or not", _think),
     "/system": Command("/system [TEXT]", "sets the system prompt; without TEXT, removes it", _system),
+    "/image": Command("/image FILE", "shows a picture with the next question", _attach("image")),
+    "/audio": Command("/audio FILE", "plays a sound with the next question", _attach("audio")),
+    "/video": Command("/video FILE", "shows a video with the next question", _attach("video")),
     "/save": Command("/save FILE", "writes the conversation as JSON", _save),
     "/load": Command("/load FILE", "goes on with a conversation that /save wrote", _load),
     "/exit": Command("/exit", "leaves", _exit),

@@ -39,12 +39,14 @@ def check_prompt(prompt_ids: Sequence[int], context: int, new_tokens: int) -> No
 def generate(
     model: Gemma4,
     prompt_ids: Sequence[int],
+    soft: torch.Tensor,
     sampler: Sampler,
     stop_ids: Sequence[int],
     max_tokens: int | None,
 ) -> Iterator[Token]:
     """The reply's tokens as they are made, the stop token included.
 
+    soft: (S, C), the soft tokens of the prompt's media, one for each placeholder.
     Ends after a stop id, after max_tokens, or when the context is full.  Raises EmptyPrompt, PromptTooLong.
     """
     config = model.config.text
@@ -56,20 +58,43 @@ def generate(
     ids = torch.tensor(prompt_ids, device=weight.device)
     seen = ids
     for position in range(limit):
-        logits = _next_logits(model, ids, cache)
+        logits = _next_logits(model, ids, soft, cache)
         chosen = sampler.choose(logits, seen, position)
         yield Token(chosen, float(logits[chosen] - logits.logsumexp(0)))
         if chosen in stop_ids:
             return
-        ids = torch.tensor([chosen], device=weight.device)
+        ids, soft = torch.tensor([chosen], device=weight.device), soft[:0]
         seen = torch.cat((seen, ids))
 
 
-def _next_logits(model: Gemma4, ids: torch.Tensor, cache: PlainCache) -> torch.Tensor:
+def _next_logits(
+    model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: PlainCache
+) -> torch.Tensor:
     """Logits (V,) of the token that follows; `ids` are appended to the cache's sequence."""
-    parts = torch.split(ids, PREFILL_ROWS)
-    for number, part in enumerate(parts, start=1):
-        wanted = [len(part) - 1] if number == len(parts) else []
-        step = next_step(cache, len(part), torch.tensor(wanted, dtype=torch.long, device=ids.device))
-        hidden = model(model.embed(part), step)  # (1, C); of the earlier parts only K and V are wanted
+    images = model.image_blocks(ids)
+    start = 0
+    for end in _ends(len(ids), images):
+        part = ids[start:end]
+        wanted = torch.tensor([len(part) - 1] if end == len(ids) else [], dtype=torch.long, device=ids.device)
+        step = next_step(cache, len(part), wanted, None if images is None else images[start:end])
+        if len(soft):
+            here = int(model.placeholders(part).sum())
+            embedded, soft = model.embed_with_soft_tokens(part, soft[:here]), soft[here:]
+        else:
+            embedded = model.embed(part)
+        hidden = model(embedded, step)  # (1, C); of the earlier parts only K and V are wanted
+        start = end
     return model.logits(hidden)[0]
+
+
+def _ends(length: int, images: torch.Tensor | None) -> Iterator[int]:
+    """Where the pieces end in which a prompt is read: none within an image that sees itself whole."""
+    start = 0
+    while start < length:
+        end = min(length, start + PREFILL_ROWS)
+        if images is not None and end < length and images[end] >= 0:
+            inside = (images == images[end]).nonzero()
+            begin = int(inside[0])
+            end = begin if begin > start else int(inside[-1]) + 1
+        yield end
+        start = end

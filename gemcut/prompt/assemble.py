@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemcut.errors import TemplateFailed, UnsupportedInput
+from gemcut.errors import BadMessages, TemplateFailed
 from gemcut.prompt.escape import encode_protected, protect
+from gemcut.prompt.media import MediaReader, Prepared, place_media
 from gemcut.prompt.messages import (
     Conversation,
     MediaPart,
@@ -21,38 +22,49 @@ from gemcut.prompt.tools import Tools, read_tools
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model reads: the ids, and the media that belong to their placeholders, in order."""
+    """What the model reads: the ids, and the media whose soft tokens belong to the placeholders, in order."""
 
     token_ids: tuple[int, ...]
-    media: tuple[MediaPart, ...] = ()
+    media: tuple[Prepared, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a model's prompts are written."""
+
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    media: MediaReader
 
 
 def assemble(
     messages: Conversation,
     tools: Tools | None,
     think: bool,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
+    form: PromptFormat,
     trust_control_tokens: bool = False,
 ) -> Prompt:
     """The prompt for the model's next turn, with exactly one `<bos>`, at its start.
 
     Control strings in the messages and tools stay plain text unless trust_control_tokens is set.
-    Raises BadMessages, EmptyPrompt, BadTools, TemplateFailed; UnsupportedInput for images, audio and video.
+    Raises BadMessages, EmptyPrompt, BadTools, TemplateFailed; UnsupportedInput for media that the model does
+    not take, before anything is read; BadMedia and BadOption for media that cannot be read.
     """
     checked = read_messages(messages)
     check_answerable(checked)
+    form.media.check_kinds(checked)
     conversation: list[Any] = template_messages(checked)
     declared: list[Any] = list(read_tools(tools))
     if not trust_control_tokens:
         conversation, declared = protect(conversation), protect(declared)
-    rendered = template.render(conversation, tools=declared, think=think)
+    rendered = form.template.render(conversation, tools=declared, think=think)
+    placed, media = place_media(rendered, checked, form.media)
     ids = (
-        tokenizer.encode(rendered, special=True)
+        form.tokenizer.encode(placed, special=True)
         if trust_control_tokens
-        else encode_protected(rendered, tokenizer)
+        else encode_protected(placed, form.tokenizer)
     )
-    return Prompt(_with_one_bos(ids, tokenizer.special.bos))
+    return Prompt(_with_one_bos(ids, form.tokenizer.special.bos), media)
 
 
 def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -63,18 +75,22 @@ def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     messages, text first, as the model wrote them: the official template would print the text after the
     responses, and leave no turn for the answer. Responses go where Google's own format has them, on the
     caller's message: every version of the official template reads them there, and mappings nowhere else.
-    Raises UnsupportedInput for images, audio and video.
+    But where one of a message's responses holds media, all of them stay messages: only there do templates
+    place media.
+    Raises BadMessages for a mapping beside a response with media.
     """
     pairs = pair_responses(messages)
+    shown = {caller for index, (caller, _) in pairs.items() if _has_media(messages[index])}
     written: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
         where = f"message {index}"
         if message.role == "tool":
             caller, number = pairs[index]
-            response = {
-                "name": messages[caller].tool_calls[number].name,
-                "response": _response(where, message),
-            }
+            name = messages[caller].tool_calls[number].name
+            if caller in shown:
+                written.append(_response_message(where, message, name))
+                continue
+            response = {"name": name, "response": _response(where, message)}
             written[-1].setdefault("tool_responses", []).append(response)
         elif message.role == "assistant":
             written += _assistant(where, message)
@@ -96,9 +112,9 @@ def _assistant(where: str, message: Message) -> list[dict[str, Any]]:
     said = {"role": "assistant", "content": text, "reasoning": message.reasoning}
     if not message.tool_calls:
         return [said]
-    calls = [
-        {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
-        for call in message.tool_calls
+    calls = [  # ids of our own: the template takes calls and responses without ids for the same
+        {"id": f"{where}, call {i}", "type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
+        for i, call in enumerate(message.tool_calls)
     ]
     if not text:
         return [said | {"tool_calls": calls}]
@@ -106,15 +122,17 @@ def _assistant(where: str, message: Message) -> list[dict[str, Any]]:
 
 
 def _content(where: str, message: Message) -> Any:
-    """The content as a string or a list of text parts."""
+    """The content as a string or a list of parts."""
     if isinstance(message.content, str):
         return message.content
-    for part in message.content:
-        if isinstance(part, MediaPart):
-            raise UnsupportedInput(
-                f"{where} holds {part.kind} input, which gemcut cannot read yet; leave it out"
-            )
-    return [{"type": "text", "text": part} for part in message.content]
+    return [
+        {"type": part.kind} if isinstance(part, MediaPart) else {"type": "text", "text": part}
+        for part in message.content
+    ]
+
+
+def _has_media(message: Message) -> bool:
+    return any(isinstance(part, MediaPart) for part in message.content)
 
 
 def _response(where: str, message: Message) -> Any:
@@ -123,6 +141,14 @@ def _response(where: str, message: Message) -> Any:
         return dict(message.content)
     content = _content(where, message)
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def _response_message(where: str, message: Message, name: str) -> dict[str, Any]:
+    if isinstance(message.content, Mapping):
+        raise BadMessages(f"{where} is a mapping beside a response with media; give it as JSON text")
+    content = _content(where, message)
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return {"role": "tool", "name": name, "content": parts}
 
 
 def _with_one_bos(ids: list[int], bos: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ A conversation is a string (one user message), or a list of dicts in OpenAI's sh
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
 from gemcut.errors import BadMessages, EmptyPrompt
@@ -19,11 +19,13 @@ MediaKind = Literal["image", "audio", "video"]
 class MediaPart:
     """An image, audio or video within a message.
 
-    source: what the client gave: a URL, a path, a mapping as OpenAI has it, or None for a bare placeholder.
+    source: what the client gave: a URL, a path, data, a mapping as OpenAI has it; None where it named none.
+    tokens: the most soft tokens that an image takes; None where it does not say.
     """
 
     kind: MediaKind
     source: Any
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,28 @@ def read_messages(conversation: Conversation) -> tuple[Message, ...]:
             "there are no messages; give at least one, such as {'role': 'user', 'content': 'Hello'}"
         )
     pair_responses(messages)
+    return messages
+
+
+def with_media(
+    conversation: Conversation, images: Sequence[Any], audio: Sequence[Any], videos: Sequence[Any]
+) -> Conversation:
+    """The conversation with media in its last user's message: pictures before the text, sound behind it.
+
+    That is the order that Gemma 4's model card asks for.
+    Raises BadMessages where no user says anything.
+    """
+    if not (images or audio or videos):
+        return conversation
+    messages = list(read_messages(conversation))
+    asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
+    if asked is None:
+        raise BadMessages("images, audio and videos belong to a user's message, and there is none; add one")
+    content = messages[asked].content
+    seen = [*(MediaPart("image", source) for source in images), *(MediaPart("video", v) for v in videos)]
+    said = (content,) if isinstance(content, str) else tuple(content)
+    heard = [MediaPart("audio", source) for source in audio]
+    messages[asked] = replace(messages[asked], content=(*seen, *said, *heard))
     return messages
 
 
@@ -199,7 +223,7 @@ def _read_content(where: str, role: Role, content: Any) -> Content:
     if not isinstance(content, list | tuple):
         _fail(where, f"has content of type {_kind(content)}; it must be text or a list of parts")
     parts = tuple(_read_part(f"{where}, part {i}", part) for i, part in enumerate(content))
-    if role in ("system", "developer") and not all(isinstance(part, str) for part in parts):
+    if role in ("system", "developer", "assistant") and not all(isinstance(part, str) for part in parts):
         _fail(
             where,
             f"has the role {role} and may hold text only; put images, audio and video into a user's message",
@@ -221,11 +245,14 @@ def _read_part(where: str, part: Any) -> str | MediaPart:
     if kind not in PART_KINDS:
         _fail(where, f"has the type {kind!r}; types are text, {', '.join(PART_KINDS)}")
     sources = (kind, "url", "path") if kind == PART_KINDS[kind] else (kind,)
-    _check_keys(where, part, ("type", *sources))
+    _check_keys(where, part, ("type", *sources, *(("tokens",) if PART_KINDS[kind] == "image" else ())))
+    tokens = part.get("tokens")
+    if tokens is not None and not isinstance(tokens, int):
+        _fail(where, f"has tokens of type {_kind(tokens)}; give the most soft tokens of the image, such as 280")
     given = [part[key] for key in sources if part.get(key) is not None]
     if len(given) > 1:
         _fail(where, f"has more than one source; give one of {', '.join(sources)}")
-    return MediaPart(PART_KINDS[kind], given[0] if given else None)
+    return MediaPart(PART_KINDS[kind], given[0] if given else None, tokens)
 
 
 def _read_calls(where: str, calls: Any) -> tuple[ToolCall, ...]:

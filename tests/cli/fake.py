@@ -8,9 +8,10 @@ from gemcut.api import Delta, Finish, FinishReason, Gemma, Timing, Usage
 from gemcut.cli.conversation import Settings
 from gemcut.engine.sampling import SamplingParams
 from gemcut.errors import GemcutError
+from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
 
-PLAIN = Settings(system=None, think=False, tools=(), sampling=SamplingParams())
+PLAIN = Settings(system=None, think=False, tools=(), media=MediaOptions(), sampling=SamplingParams())
 WEATHER = {
     "type": "function",
     "function": {
@@ -36,6 +37,7 @@ class Asked:
     messages: list[dict[str, Any]]
     tools: Any
     think: bool
+    media: MediaOptions
     sampling: SamplingParams
 
 
@@ -47,9 +49,10 @@ class FakeGemma(Gemma):
         self.asked: list[Asked] = []
 
     def stream(
-        self, messages: Any, *, tools: Any = None, think: bool = False, sampling: Any = None
+        self, messages: Any, *, tools: Any = None, think: bool = False, **options: Any
     ) -> Iterator[Delta]:
-        self.asked.append(Asked([dict(message) for message in messages], tools, think, sampling))
+        copied = [dict(message) for message in messages]
+        self.asked.append(Asked(copied, tools, think, options["media"], options["sampling"]))
         answer = self.answers.pop(0)
         if isinstance(answer, GemcutError):
             raise answer

@@ -15,6 +15,7 @@ from tests.parity.tiny import EDGE, fill, model_config
 GREEDY = Sampler(
     temperature=0.0, top_k=None, top_p=1.0, min_p=0.0, repetition_penalty=1.0, seed=0, suppress_ids=()
 )
+NO_MEDIA = torch.empty(0, 1)
 PROMPT = list(range(10, 40))
 
 
@@ -26,7 +27,7 @@ def model() -> Gemma4:
 
 
 def test_tokens_and_logprobs_are_those_of_the_whole_forward(model: Gemma4) -> None:
-    made = list(generate(model, PROMPT, GREEDY, (), 12))
+    made = list(generate(model, PROMPT, NO_MEDIA, GREEDY, (), 12))
     ids = PROMPT + [token.id for token in made]
     step = whole_sequences([len(ids)], EDGE, torch.device("cpu"))
     logprobs = model.logits(model(model.embed(torch.tensor(ids)), step)).log_softmax(-1)[len(PROMPT) - 1 : -1]
@@ -38,15 +39,15 @@ def test_tokens_and_logprobs_are_those_of_the_whole_forward(model: Gemma4) -> No
 def test_a_long_prompt_is_read_in_parts_with_the_same_result(
     model: Gemma4, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = [token.id for token in generate(model, PROMPT * 3, GREEDY, (), 8)]
+    whole = [token.id for token in generate(model, PROMPT * 3, NO_MEDIA, GREEDY, (), 8)]
     monkeypatch.setattr("gemcut.engine.naive.PREFILL_ROWS", 32)
-    assert [token.id for token in generate(model, PROMPT * 3, GREEDY, (), 8)] == whole
+    assert [token.id for token in generate(model, PROMPT * 3, NO_MEDIA, GREEDY, (), 8)] == whole
 
 
 def test_it_ends_with_the_stop_token(model: Gemma4) -> None:
-    free = [token.id for token in generate(model, PROMPT, GREEDY, (), 12)]
+    free = [token.id for token in generate(model, PROMPT, NO_MEDIA, GREEDY, (), 12)]
     stop = free[4]
-    assert [token.id for token in generate(model, PROMPT, GREEDY, (stop,), 12)] == free[
+    assert [token.id for token in generate(model, PROMPT, NO_MEDIA, GREEDY, (stop,), 12)] == free[
         : free.index(stop) + 1
     ]
 
@@ -70,14 +71,14 @@ def test_a_model_that_nobody_holds_gives_its_memory_back_at_once() -> None:
 
 def test_it_ends_when_the_context_is_full(model: Gemma4) -> None:
     prompt = [7] * (EDGE.max_position_embeddings - 3)
-    assert len(list(generate(model, prompt, GREEDY, (), None))) == 3
+    assert len(list(generate(model, prompt, NO_MEDIA, GREEDY, (), None))) == 3
 
 
 def test_an_empty_prompt_is_refused(model: Gemma4) -> None:
     with pytest.raises(EmptyPrompt, match="the prompt has no tokens"):
-        next(generate(model, [], GREEDY, (), 1))
+        next(generate(model, [], NO_MEDIA, GREEDY, (), 1))
 
 
 def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(model: Gemma4) -> None:
     with pytest.raises(PromptTooLong, match="the prompt has 4096 tokens and this model's context holds 4096"):
-        next(generate(model, [5] * 4096, GREEDY, (), 1))
+        next(generate(model, [5] * 4096, NO_MEDIA, GREEDY, (), 1))

@@ -67,7 +67,7 @@ def main() -> None:
     prompt = ids[None]
     options = {"max_new_tokens": NEW, "do_sample": False, "attention_mask": torch.ones_like(prompt)}
     their_tokens = theirs.generate(prompt, **options)[0, LENGTH:].tolist()
-    our_tokens = [token.id for token in generate(ours, ids.tolist(), GREEDY, (), NEW)]
+    our_tokens = [token.id for token in generate(ours, ids.tolist(), torch.empty(0, 1), GREEDY, (), NEW)]
     print(f"{NEW} greedy tokens equal: {our_tokens == their_tokens}")
     rms = [float((logits - want).square().mean().sqrt()) for logits in (ours_bf16, theirs_bf16)]
     print(f"bfloat16, root mean square from float32: gemcut {rms[0]:.4f}, transformers {rms[1]:.4f}")

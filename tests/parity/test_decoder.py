@@ -94,7 +94,7 @@ def test_64_greedy_tokens_equal_those_of_transformers(text: TextConfig) -> None:
     prompt = token_ids(1, 30, text)
     theirs.generation_config.eos_token_id = None  # go on to the end
     want = theirs.generate(prompt, max_new_tokens=64, do_sample=False, attention_mask=torch.ones_like(prompt))
-    got = [token.id for token in generate(ours, prompt[0].tolist(), GREEDY, (), 64)]
+    got = [token.id for token in generate(ours, prompt[0].tolist(), torch.empty(0, 1), GREEDY, (), 64)]
     assert got == want[0, 30:].tolist()
 
 

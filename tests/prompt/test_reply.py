@@ -11,6 +11,7 @@ from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallPa
 from gemcut.prompt.reply import encode_reply
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
+from tests.prompt.forms import form
 from tests.prompt.conversations import hostile_text, json_values, keys, names
 
 CALLED = [
@@ -38,7 +39,7 @@ def test_the_parser_reads_back_every_reply(
     calls: list[ToolCall],
     **options: Any,
 ) -> None:
-    prompt = assemble(options["messages"], None, options["think"], tokenizer, nano_template).token_ids
+    prompt = assemble(options["messages"], None, options["think"], form(tokenizer, nano_template)).token_ids
     message = Message("assistant", text, reasoning=reasoning, tool_calls=tuple(calls))
     parser = ReplyParser(tokenizer, prompt)
     events = [event for number in encode_reply(message, prompt, tokenizer) for event in parser.push(number)]
@@ -52,10 +53,10 @@ def test_a_reply_is_what_the_template_prints_for_it_later(
     tokenizer: Tokenizer, nano_template: ChatTemplate
 ) -> None:
     """So the prompt of the next turn begins with what the model has already read and written."""
-    prompt = assemble("?", None, True, tokenizer, nano_template).token_ids
+    prompt = assemble("?", None, True, form(tokenizer, nano_template)).token_ids
     reply = Message("assistant", "See.", reasoning="Hm.", tool_calls=(ToolCall("f", {"a": "<turn|>"}),))
     later = assemble(
-        [Message("user", "?"), reply, Message("tool", "15")], None, True, tokenizer, nano_template
+        [Message("user", "?"), reply, Message("tool", "15")], None, True, form(tokenizer, nano_template)
     ).token_ids
     written = (*prompt, *encode_reply(reply, prompt, tokenizer))
     assert later[: len(written)] == written

@@ -13,6 +13,7 @@ from recipes.nano.build_data import sample_for_tokenizer
 from recipes.nano.mix import TASKS
 from recipes.nano.render import encode, segments
 from recipes.nano.tokenizer import build, save
+from tests.prompt.forms import form
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "gemcut" / "nano" / "chat_template.jinja"
 
@@ -32,7 +33,7 @@ def test_examples_begin_with_the_prompt_that_the_model_gets(name: str, folder: P
     rng = random.Random(3)
     for _ in range(12):
         example = TASKS[name](rng, "train")
-        prompt = assemble(example.messages[:-1], example.tools, example.think, theirs, template).token_ids
+        prompt = assemble(example.messages[:-1], example.tools, example.think, form(theirs, template)).token_ids
         ids = encode(ours, [example])[0][0].tolist()
         assert tuple(ids[: len(prompt)]) == prompt
 

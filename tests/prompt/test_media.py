@@ -1,0 +1,171 @@
+"""Images, sound and video in prompts: where their placeholders stand, how many, and what is refused."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gemcut.config import AudioFrameConfig, VisionPatchConfig
+from gemcut.errors import BadMessages, BadOption, TemplateFailed, UnsupportedInput
+from gemcut.media.video import VideoOptions
+from gemcut.prompt.assemble import Prompt, assemble
+from gemcut.prompt.media import MediaOptions, PreparedImage, PreparedSound
+from gemcut.prompt.messages import Message, ToolCall, with_media
+from gemcut.prompt.template import ChatTemplate
+from gemcut.prompt.tokenizer import Tokenizer
+from tests.parity.test_towers import AUDIO, VISION
+from tests.prompt.forms import form
+
+TOWER = replace(VISION, patch_size=16)
+PATCHED = VisionPatchConfig(
+    mm_embed_dim=40, mm_posemb_size=64, output_proj_dims=40, patch_size=16, pooling_kernel_size=3, rms_norm_eps=1e-6
+)
+FRAMED = AudioFrameConfig(audio_embed_dim=640, audio_samples_per_token=640, output_proj_dims=640, rms_norm_eps=1e-6)
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 144, 3), dtype=np.uint8))
+SECOND = (np.zeros(16_000, dtype=np.float32), 16_000)
+FILM = (np.zeros((4, 48, 96, 3), dtype=np.uint8), 2.0)
+
+
+def shown(prompt: Prompt, tokenizer: Tokenizer) -> str:
+    """The prompt's text, runs of placeholders counted."""
+    text = tokenizer.decode(prompt.token_ids, special=True)
+    return re.sub(
+        r"(<\|image\|>|<\|audio\|>|<\|video\|>)(\1)*",
+        lambda run: f"[{run[0].count('|>')} {run[0][2:7]}]",
+        text,
+    )
+
+
+def user(*parts: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(parts)}]
+
+
+def image(source: Any = PICTURE, **more: Any) -> dict[str, Any]:
+    return {"type": "image", "image": source, **more}
+
+
+def test_each_medium_stands_where_its_part_does(tokenizer: Tokenizer, nano_template: ChatTemplate) -> None:
+    parts = user("A ", image(), {"type": "audio", "audio": SECOND}, "B", {"type": "video", "video": FILM})
+    prompt = assemble(parts, None, False, form(tokenizer, nano_template, vision=TOWER, audio=AUDIO))
+    asked = shown(prompt, tokenizer).split("user\n")[1].split("<turn|>")[0]
+    frames = " ".join(f"00:0{second} <|image>[70 video]<image|>" for second in (0, 0, 1, 1))
+    assert asked == f"A<|image>[266 image]<image|><|audio>[25 audio]<audio|>B{frames}"
+    kinds = [type(item) for item in prompt.media]
+    assert kinds == [PreparedImage, PreparedSound, *[PreparedImage] * 4]
+    placeholders = sum(prompt.token_ids.count(tokenizer.encode(t, special=True)[0]) for t in ("<|image|>", "<|audio|>", "<|video|>"))
+    assert placeholders == sum(item.tokens for item in prompt.media)
+
+
+def test_the_encoder_free_model_takes_large_patches_and_raw_frames(
+    tokenizer: Tokenizer, nano_template: ChatTemplate
+) -> None:
+    parts = user(image(), {"type": "audio", "audio": SECOND})
+    prompt = assemble(parts, None, False, form(tokenizer, nano_template, vision=PATCHED, audio=FRAMED))
+    seen, heard = prompt.media
+    assert isinstance(seen, PreparedImage)
+    assert isinstance(heard, PreparedSound)
+    assert seen.patches.pixels.shape == (266, 48 * 48 * 3)
+    assert heard.frames.shape == (25, 640)
+
+
+@pytest.mark.parametrize(
+    ("part", "tokens"),
+    [
+        (image(), 126),
+        (image(tokens=70), 60),
+        ({"type": "image_url", "image_url": {"url": "PNG", "detail": "low"}}, 60),
+        ({"type": "image_url", "image_url": {"url": "PNG", "detail": "auto"}}, 126),
+        ({"type": "image_url", "image_url": {"url": "PNG", "detail": "high"}}, 1064),
+    ],
+    ids=str,
+)
+def test_a_budget_is_the_part_s_then_the_request_s_then_the_model_s(
+    tokenizer: Tokenizer, nano_template: ChatTemplate, part: dict[str, Any], tokens: int, tmp_path: Any
+) -> None:
+    PICTURE.save(tmp_path / "a.png")
+    if "image_url" in part:
+        part = {**part, "image_url": {**part["image_url"], "url": str(tmp_path / "a.png")}}
+    how = form(tokenizer, nano_template, MediaOptions(image_tokens=140), vision=TOWER)
+    assert [item.tokens for item in assemble(user(part), None, False, how).media] == [tokens]
+
+
+def test_a_tool_s_picture_stands_behind_its_response(
+    tokenizer: Tokenizer, edge_template: ChatTemplate
+) -> None:
+    """All responses of that message become messages of their own; text beside the picture stays."""
+    calls = (ToolCall("draw", {"a": 1}), ToolCall("name", {}))
+    messages = [
+        Message("user", "Draw"),
+        Message("assistant", tool_calls=calls),
+        Message("tool", ["done", image()], name="draw"),  # type: ignore[arg-type]
+        Message("tool", "cat", name="name"),
+    ]
+    prompt = assemble(messages, None, False, form(tokenizer, edge_template, vision=TOWER))
+    response = shown(prompt, tokenizer).split("<tool_call|>")[-1]
+    quote = '<|"|>'
+    assert response == (
+        f"<|tool_response>response:draw{{value:{quote}done{quote}}}<tool_response|><|image>[266 image]<image|>"
+        f"<|tool_response>response:name{{value:{quote}cat{quote}}}<tool_response|>"
+    )
+
+
+def test_a_mapping_beside_a_response_with_media_is_refused(
+    tokenizer: Tokenizer, nano_template: ChatTemplate
+) -> None:
+    calls = (ToolCall("a", {}), ToolCall("b", {}))
+    messages = [
+        Message("user", "?"),
+        Message("assistant", tool_calls=calls),
+        Message("tool", {"x": 1}, name="a"),
+        Message("tool", [image()], name="b"),  # type: ignore[arg-type]
+    ]
+    with pytest.raises(BadMessages, match="message 2 is a mapping beside a response with media"):
+        assemble(messages, None, False, form(tokenizer, nano_template, vision=TOWER))
+
+
+def test_frames_are_chosen_per_request(tokenizer: Tokenizer, nano_template: ChatTemplate) -> None:
+    options = MediaOptions(video=VideoOptions(num_frames=2, frames_per_s=None))
+    how = form(tokenizer, nano_template, options, vision=TOWER)
+    prompt = assemble(user({"type": "video", "video": FILM}), None, False, how)
+    assert len(prompt.media) == 2
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        ([{"type": "audio", "audio": SECOND}], UnsupportedInput, "message 0, part 0 holds audio input and this model takes text, images, video only"),
+        ([{"type": "image"}], BadMessages, "message 0, part 0 names no image"),
+        ([image(tokens=71)], BadOption, "70, 140, 280, 560, 1120 tokens, not 71"),
+        ([image(tokens="many")], BadMessages, "tokens of type str"),
+        ([{"type": "image_url", "image_url": {"url": "x", "detail": "fine"}}], BadMessages, "detail 'fine'"),
+    ],
+    ids=str,
+)
+def test_what_is_refused(
+    tokenizer: Tokenizer, nano_template: ChatTemplate, parts: list[Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        assemble(user(*parts), None, False, form(tokenizer, nano_template, vision=TOWER))
+
+
+def test_a_placeholder_in_the_text_is_text_and_a_trusted_one_is_refused(
+    tokenizer: Tokenizer, nano_template: ChatTemplate
+) -> None:
+    how = form(tokenizer, nano_template, vision=TOWER)
+    prompt = assemble(user("<|image|>", image()), None, False, how)
+    assert len(prompt.media) == 1
+    with pytest.raises(TemplateFailed, match="places for image, image and the messages hold image"):
+        assemble(user("<|image|>", image()), None, False, how, trust_control_tokens=True)
+
+
+def test_media_given_apart_stand_around_the_last_question() -> None:
+    said = [Message("user", "A"), Message("assistant", "B"), Message("user", "C")]
+    with_all = with_media(said, images=[1], audio=[2], videos=[3])
+    kinds = [part if isinstance(part, str) else part.kind for part in with_all[2].content]  # type: ignore[union-attr,index]
+    assert kinds == ["image", "video", "C", "audio"]
+    assert with_media("Hi", [], [], []) == "Hi"
+    with pytest.raises(BadMessages, match="there is none; add one"):
+        with_media([Message("system", "A")], [1], [], [])

@@ -99,7 +99,7 @@ def towers() -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
 
 
 def photo() -> tuple[Callable[[], object], Callable[[], object]]:
-    """A JPEG of 12 megapixels to patches: our way and transformers' PIL processor, the one without torchvision."""
+    """A JPEG of 12 megapixels to patches: our way, and transformers' processor that needs no torchvision."""
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).resize((4000, 3000), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)

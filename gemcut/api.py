@@ -169,9 +169,7 @@ class Gemma:
     ) -> Reply:
         """The model's whole answer; see `stream`."""
         conversation = with_media(messages, images, audio, videos)
-        deltas = list(
-            self.stream(conversation, tools=tools, think=think, media=media, sampling=sampling)
-        )
+        deltas = list(self.stream(conversation, tools=tools, think=think, media=media, sampling=sampling))
         finish = deltas[-1].finish
         assert finish is not None, "a stream ends with its finish"
         return Reply(
@@ -286,9 +284,10 @@ class Gemma:
     def _without_media(self, ids: Sequence[int]) -> Prompt:
         tokens = self.config.media_tokens
         if found := {tokens.image, tokens.audio, tokens.video} & set(ids):
+            token_id = min(found)
             raise PromptError(
-                f"the prompt has the placeholder {min(found)} ({self.tokenizer.decode([min(found)], special=True)}) "
-                "without its image, sound or video; make it with gemma.prompt(messages)"
+                f"the prompt has the placeholder {self.tokenizer.decode([token_id], special=True)} without its "
+                "image, sound or video; make it with gemma.prompt(messages)"
             )
         return Prompt(tuple(self._known(ids)))
 
@@ -307,9 +306,7 @@ class Gemma:
         generation = self._loaded.generation
         sampler = Sampler.resolve(params, generation)
         soft = self._encoder.encode(prompt.media)
-        return generate(
-            self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens
-        )
+        return generate(self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens)
 
     def _reason(self, last: int | None, ended: bool, called: bool) -> FinishReason:
         if not ended and last not in self._loaded.generation.stop_ids:

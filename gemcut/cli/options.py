@@ -40,7 +40,7 @@ Video = Annotated[
 ImageTokens = Annotated[
     int | None,
     typer.Option(
-        help="The most tokens of a picture: 70, 140, 280, 560 or 1120. More show finer details.  [default: 280]"
+        help="The most tokens of a picture: 70, 140, 280, 560 or 1120. More show more.  [default: 280]"
     ),
 ]
 VideoFrames = Annotated[

@@ -43,7 +43,7 @@ class MediaEncoder:
         for batch in _batches([item for item in media if isinstance(item, PreparedImage)]):
             pixels = torch.cat([torch.from_numpy(item.patches.pixels) for item in batch]).to(device)
             soft = self._model.encode_images(pixels, [item.patches.grid for item in batch])
-            for item, tokens in zip(batch, soft.split([item.tokens for item in batch]), strict=True):
+            for item, tokens in zip(batch, torch.split(soft, [item.tokens for item in batch]), strict=True):
                 yield item.digest, tokens
         if sounds := [item for item in media if isinstance(item, PreparedSound)]:
             clips = [torch.from_numpy(item.frames).to(device) for item in sounds]

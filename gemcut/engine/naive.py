@@ -67,9 +67,7 @@ def generate(
         seen = torch.cat((seen, ids))
 
 
-def _next_logits(
-    model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: PlainCache
-) -> torch.Tensor:
+def _next_logits(model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: PlainCache) -> torch.Tensor:
     """Logits (V,) of the token that follows; `ids` are appended to the cache's sequence."""
     images = model.image_blocks(ids)
     start = 0

@@ -40,14 +40,14 @@ class AudioTower(nn.Module):
         """Mel features of each clip, (T, 128) -> its soft tokens, (about T/4, output width) each."""
         size = self.config.attention_chunk_size
         frames = [self.subsample_conv_projection(clip) for clip in clips]  # (T, 128) -> (about T/4, D)
-        padded = [F.pad(clip, (0, 0, 0, -len(clip) % size)).unflatten(0, (-1, size)) for clip in frames]
+        padded = [F.pad(clip, (0, 0, 0, -len(clip) % size)).view(-1, size, clip.shape[-1]) for clip in frames]
         counts = [len(clip) for clip in padded]
         blocks = torch.cat(padded)  # (B, K, D)
         first = torch.cat([torch.arange(count, device=blocks.device) == 0 for count in counts])  # (B,)
         positions = _relative_positions(self.config).to(blocks)
         for layer in self.layers:
             blocks = layer(blocks, first, positions)
-        projected = self.output_proj(blocks).split(counts)
+        projected = torch.split(self.output_proj(blocks), counts)
         return [blocks.flatten(0, 1)[: len(clip)] for blocks, clip in zip(projected, frames, strict=True)]
 
 
@@ -199,16 +199,14 @@ class AudioAttention(nn.Module):
         config, width = self.config, self.heads[1]
         reach, size = config.attention_context_left - 1, config.attention_chunk_size
         q, k, v = (
-            projection(x).float().unflatten(-1, self.heads)
+            projection(x).float().view(*x.shape[:-1], *self.heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )  # (B, K, D) -> (B, K, H, W) each
         q = q * (width**-0.5 / math.log(2)) * F.softplus(self.per_dim_scale.float())
         k = k * (math.log(1 + math.e) / math.log(2))
         k, v = (_with_the_block_before(y, first, reach).transpose(1, 2) for y in (k, v))  # (B, H, S, W)
         q = q.transpose(1, 2)  # (B, H, K, W)
-        relative = (
-            linear(positions, self.relative_k_proj.weight).float().unflatten(-1, self.heads)
-        )  # (R, H, W)
+        relative = linear(positions, self.relative_k_proj.weight).float().view(-1, *self.heads)  # (R, H, W)
         by_distance = q @ relative.permute(1, 2, 0)  # (B, H, K, R)
         query = torch.arange(size, device=x.device)[:, None]
         key = torch.arange(reach + size, device=x.device)
@@ -219,7 +217,8 @@ class AudioAttention(nn.Module):
         seen = seen & ~(first[:, None, None] & (key < reach))  # (B, K, S)
         scores = scores.masked_fill(~seen[:, None], config.attention_invalid_logits_value)
         out = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)  # (B, H, K, W) -> (B, K, D)
-        return self.post(out.to(x.dtype))
+        y: Tensor = self.post(out.to(x.dtype))
+        return y
 
 
 class OutputProjection(nn.Module):

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gemcut.config import AudioFrameConfig, AudioTowerConfig, ModelConfig, VisionPatchConfig, VisionTowerConfig
+from gemcut.config import (
+    AudioFrameConfig,
+    AudioTowerConfig,
+    ModelConfig,
+    VisionPatchConfig,
+    VisionTowerConfig,
+)
 from gemcut.kernels.linear import linear
 from gemcut.kernels.norm import at_least_float32
 from gemcut.model.audio import AudioTower
@@ -95,7 +101,7 @@ class Gemma4(nn.Module):
         return soft
 
     def encode_sounds(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """What the audio input takes of each clip (mel features, or raw frames) to its soft tokens, (S, C) each."""
+        """Mel features, or raw frames, of each clip to its soft tokens, (S, C) each."""
         parts = self.model
         dtype = parts.embed_audio.embedding_projection.weight.dtype
         towered = parts.audio_tower(clips) if hasattr(parts, "audio_tower") else [c.to(dtype) for c in clips]

@@ -188,9 +188,7 @@ def whole_sequences(
     return Step(positions=positions, sights=sights, cache=None, slots={}, outputs=None)
 
 
-def next_step(
-    cache: PlainCache, num_rows: int, outputs: Tensor | None, images: Tensor | None = None
-) -> Step:
+def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: Tensor | None = None) -> Step:
     """The step that appends `num_rows` tokens to the cache's sequence, which counts them as held.
 
     images: (num_rows,) int64, see `Gemma4.image_blocks`; an image lies in one step as a whole.

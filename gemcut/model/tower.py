@@ -32,7 +32,7 @@ class ClippedLinear(nn.Module):
         return self._product(x.clamp(self.input_min, self.input_max)).clamp(self.output_min, self.output_max)
 
     def _product(self, x: Tensor) -> Tensor:
-        return linear(x.flatten(0, -2), self.linear.weight).unflatten(0, x.shape[:-1])
+        return linear(x.flatten(0, -2), self.linear.weight).view(*x.shape[:-1], -1)
 
 
 class Weight(nn.Module):

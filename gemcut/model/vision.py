@@ -58,7 +58,7 @@ class VisionTower(nn.Module):
     def _pool(self, hidden: Tensor, grids: Sequence[Grid]) -> Tensor:
         """The mean of every square of patches."""
         side = self.config.pooling_kernel_size
-        images = hidden.split([rows * columns for rows, columns in grids])
+        images = torch.split(hidden, [rows * columns for rows, columns in grids])
         squares = [
             image.view(rows // side, side, columns // side, side, -1).float().mean((1, 3)).flatten(0, 1)
             for image, (rows, columns) in zip(images, grids, strict=True)
@@ -145,15 +145,17 @@ class VisionAttention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sizes: Sequence[int]) -> Tensor:
         """(N, D) -> (N, D)."""
         q, k, v = (
-            projection(x).unflatten(-1, (self.num_heads, -1))
+            projection(x).view(len(x), self.num_heads, -1)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )  # (N, D) -> (N, H, W) each
         q, k = (
-            rotate(normed.unflatten(-1, (2, -1)), cos, sin).flatten(-2)
+            rotate(normed.view(*normed.shape[:-1], 2, -1), cos, sin).flatten(-2)
             for normed in (self.q_norm(q), self.k_norm(k))
         )  # in halves: (N, H, 2, W/2)
-        images = zip(q.split(sizes), k.split(sizes), rms_norm(v, None, self.eps).split(sizes), strict=True)
-        return self.o_proj(torch.cat([attend(*image, SEES_ALL) for image in images]))
+        packed = (q, k, rms_norm(v, None, self.eps))
+        images = zip(*(torch.split(y, list(sizes)) for y in packed), strict=True)
+        out: Tensor = self.o_proj(torch.cat([attend(q, k, v, SEES_ALL) for q, k, v in images]))
+        return out
 
 
 class VisionMlp(nn.Module):
@@ -191,9 +193,9 @@ class PatchProjection(nn.Module):
         """(M, I) values of 0 to 1 -> (M, D)."""
         positions = patch_positions(grids, pixels.device)
         x = self.patch_ln2(self.patch_dense(self.patch_ln1(pixels.to(self.pos_embedding.dtype))))
-        return self.pos_norm(
-            x + (self.pos_embedding[positions[:, 0], 0] + self.pos_embedding[positions[:, 1], 1])
-        )
+        place = self.pos_embedding[positions[:, 0], 0] + self.pos_embedding[positions[:, 1], 1]
+        out: Tensor = self.pos_norm(x + place)
+        return out
 
 
 class LayerNorm(nn.Module):

@@ -113,7 +113,11 @@ def _assistant(where: str, message: Message) -> list[dict[str, Any]]:
     if not message.tool_calls:
         return [said]
     calls = [  # ids of our own: the template takes calls and responses without ids for the same
-        {"id": f"{where}, call {i}", "type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
+        {
+            "id": f"{where}, call {i}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": dict(call.arguments)},
+        }
         for i, call in enumerate(message.tool_calls)
     ]
     if not text:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ class MediaReader:
         Raises BadMedia, BadOption, BadMessages.
         """
         if part.kind == "image":
-            image = self._image(load_image(_url_of(part.source), where, self._open_url), self._budget(part, where))
+            image = self._image(load_image(part.source, where, self._open_url), self._budget(part, where))
             return _image_text("image", image.tokens), (image,)
         if part.kind == "audio":
             sound = self._sound(load_audio(part.source, where, self.options.trim, self._open_url))
@@ -123,7 +123,9 @@ class MediaReader:
             return part.tokens
         if detail != "auto":
             if detail not in OF_DETAIL:
-                raise BadMessages(f"{where} has the detail {detail!r}; details are auto, {', '.join(OF_DETAIL)}")
+                raise BadMessages(
+                    f"{where} has the detail {detail!r}; details are auto, {', '.join(OF_DETAIL)}"
+                )
             return OF_DETAIL[detail]
         asked = self.options.image_tokens
         return self.config.soft_tokens_per_image if asked is None else asked
@@ -168,7 +170,9 @@ def media_parts(messages: Sequence[Message]) -> Iterator[tuple[str, MediaPart]]:
                     yield f"message {index}, part {number}", part
 
 
-def place_media(rendered: str, messages: Sequence[Message], reader: MediaReader) -> tuple[str, tuple[Prepared, ...]]:
+def place_media(
+    rendered: str, messages: Sequence[Message], reader: MediaReader
+) -> tuple[str, tuple[Prepared, ...]]:
     """The rendered prompt with each medium's placeholders, and the media in their order.
 
     Raises TemplateFailed unless the text has a placeholder for each medium, in order; what reading raises.
@@ -200,11 +204,6 @@ def _sound_text(tokens: int) -> str:
 
 def _digest(values: NDArray[np.float32], shape: tuple[int, ...]) -> bytes:
     return hashlib.blake2b(values.tobytes() + repr(shape).encode(), digest_size=16).digest()
-
-
-def _url_of(source: Any) -> Any:
-    """An image's source without OpenAI's `detail`, which is no part of it."""
-    return {key: value for key, value in source.items() if key != "detail"} if isinstance(source, dict) else source
 
 
 def _listed(kinds: Sequence[str]) -> str:

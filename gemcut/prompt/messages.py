@@ -248,7 +248,9 @@ def _read_part(where: str, part: Any) -> str | MediaPart:
     _check_keys(where, part, ("type", *sources, *(("tokens",) if PART_KINDS[kind] == "image" else ())))
     tokens = part.get("tokens")
     if tokens is not None and not isinstance(tokens, int):
-        _fail(where, f"has tokens of type {_kind(tokens)}; give the most soft tokens of the image, such as 280")
+        _fail(
+            where, f"has tokens of type {_kind(tokens)}; give the most soft tokens of the image, such as 280"
+        )
     given = [part[key] for key in sources if part.get(key) is not None]
     if len(given) > 1:
         _fail(where, f"has more than one source; give one of {', '.join(sources)}")

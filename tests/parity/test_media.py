@@ -88,7 +88,9 @@ def whole_pair(size: str) -> tuple[Gemma4, Any]:
         known = set(Gemma4UnifiedConfig().text_config.to_dict())
         reference = Gemma4UnifiedForConditionalGeneration(
             Gemma4UnifiedConfig(
-                text_config={key: value for key, value in text.items() if key in known and key != "model_type"},
+                text_config={
+                    key: value for key, value in text.items() if key in known and key != "model_type"
+                },
                 vision_config=vision,
                 audio_config=audio,
                 **ids,
@@ -108,7 +110,9 @@ def whole_pair(size: str) -> tuple[Gemma4, Any]:
     randomise_whole(reference)
     ours = Gemma4(config).eval().requires_grad_(False)
     state = {
-        on_disk(name, size): tensor for name, tensor in reference.state_dict().items() if name != "lm_head.weight"
+        on_disk(name, size): tensor
+        for name, tensor in reference.state_dict().items()
+        if name != "lm_head.weight"
     }
     ours.load_state_dict(state, strict=True)
     return ours, reference
@@ -190,7 +194,7 @@ def make_sound(length: int, config: ModelConfig, random: Any) -> PreparedSound:
         frames = random.standard_normal((length, audio.audio_embed_dim), dtype=np.float32)
         return PreparedSound(frames, length, frames.tobytes()[:64])
     frames = random.standard_normal((length, 128), dtype=np.float32)
-    return PreparedSound(frames, -(-(-(-length // 2)) // 2), frames.tobytes()[:64])
+    return PreparedSound(frames, -(-length // 4), frames.tobytes()[:64])
 
 
 def padded(images: Sequence[tuple[Tensor, tuple[int, int]]]) -> tuple[Tensor, Tensor]:
@@ -231,7 +235,7 @@ def _thirteen_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _causal_global_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their 12B's plain forward lets images see themselves on all layers, its generate() on sliding ones only.
+    """Their 12B's plain forward lets images see themselves on all layers, its generate() on sliding ones.
 
     The latter is DeepMind's way (docs/differences.md), so the forward gets the masks of generate().
     """

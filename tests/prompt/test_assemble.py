@@ -241,7 +241,9 @@ def test_the_worked_examples_as_token_ids(
             continue
         for template, wanted in ((edge_template, example.edge), (workstation_template, example.workstation)):
             tools = options.get("tools")
-            prompt = assemble(example.messages, tools, options.get("think", False), form(real_tokenizer, template))
+            prompt = assemble(
+                example.messages, tools, options.get("think", False), form(real_tokenizer, template)
+            )
             assert prompt.token_ids == tuple(real_tokenizer.encode(wanted, special=True)), example.title
         answered += 1
     assert answered >= 8

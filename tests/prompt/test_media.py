@@ -21,9 +21,16 @@ from tests.prompt.forms import form
 
 TOWER = replace(VISION, patch_size=16)
 PATCHED = VisionPatchConfig(
-    mm_embed_dim=40, mm_posemb_size=64, output_proj_dims=40, patch_size=16, pooling_kernel_size=3, rms_norm_eps=1e-6
+    mm_embed_dim=40,
+    mm_posemb_size=64,
+    output_proj_dims=40,
+    patch_size=16,
+    pooling_kernel_size=3,
+    rms_norm_eps=1e-6,
 )
-FRAMED = AudioFrameConfig(audio_embed_dim=640, audio_samples_per_token=640, output_proj_dims=640, rms_norm_eps=1e-6)
+FRAMED = AudioFrameConfig(
+    audio_embed_dim=640, audio_samples_per_token=640, output_proj_dims=640, rms_norm_eps=1e-6
+)
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 144, 3), dtype=np.uint8))
 SECOND = (np.zeros(16_000, dtype=np.float32), 16_000)
 FILM = (np.zeros((4, 48, 96, 3), dtype=np.uint8), 2.0)
@@ -55,7 +62,10 @@ def test_each_medium_stands_where_its_part_does(tokenizer: Tokenizer, nano_templ
     assert asked == f"A<|image>[266 image]<image|><|audio>[25 audio]<audio|>B{frames}"
     kinds = [type(item) for item in prompt.media]
     assert kinds == [PreparedImage, PreparedSound, *[PreparedImage] * 4]
-    placeholders = sum(prompt.token_ids.count(tokenizer.encode(t, special=True)[0]) for t in ("<|image|>", "<|audio|>", "<|video|>"))
+    placeholders = sum(
+        prompt.token_ids.count(tokenizer.encode(t, special=True)[0])
+        for t in ("<|image|>", "<|audio|>", "<|video|>")
+    )
     assert placeholders == sum(item.tokens for item in prompt.media)
 
 
@@ -107,7 +117,8 @@ def test_a_tool_s_picture_stands_behind_its_response(
     response = shown(prompt, tokenizer).split("<tool_call|>")[-1]
     quote = '<|"|>'
     assert response == (
-        f"<|tool_response>response:draw{{value:{quote}done{quote}}}<tool_response|><|image>[266 image]<image|>"
+        f"<|tool_response>response:draw{{value:{quote}done{quote}}}<tool_response|>"
+        "<|image>[266 image]<image|>"
         f"<|tool_response>response:name{{value:{quote}cat{quote}}}<tool_response|>"
     )
 
@@ -136,7 +147,11 @@ def test_frames_are_chosen_per_request(tokenizer: Tokenizer, nano_template: Chat
 @pytest.mark.parametrize(
     ("parts", "error", "message"),
     [
-        ([{"type": "audio", "audio": SECOND}], UnsupportedInput, "message 0, part 0 holds audio input and this model takes text, images, video only"),
+        (
+            [{"type": "audio", "audio": SECOND}],
+            UnsupportedInput,
+            "message 0, part 0 holds audio input and this model takes text, images, video only",
+        ),
         ([{"type": "image"}], BadMessages, "message 0, part 0 names no image"),
         ([image(tokens=71)], BadOption, "70, 140, 280, 560, 1120 tokens, not 71"),
         ([image(tokens="many")], BadMessages, "tokens of type str"),

@@ -11,8 +11,8 @@ from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallPa
 from gemcut.prompt.reply import encode_reply
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
-from tests.prompt.forms import form
 from tests.prompt.conversations import hostile_text, json_values, keys, names
+from tests.prompt.forms import form
 
 CALLED = [
     {"role": "user", "content": "?"},

@@ -33,7 +33,9 @@ def test_examples_begin_with_the_prompt_that_the_model_gets(name: str, folder: P
     rng = random.Random(3)
     for _ in range(12):
         example = TASKS[name](rng, "train")
-        prompt = assemble(example.messages[:-1], example.tools, example.think, form(theirs, template)).token_ids
+        prompt = assemble(
+            example.messages[:-1], example.tools, example.think, form(theirs, template)
+        ).token_ids
         ids = encode(ours, [example])[0][0].tolist()
         assert tuple(ids[: len(prompt)]) == prompt
 

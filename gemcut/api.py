@@ -286,8 +286,8 @@ class Gemma:
         if found := {tokens.image, tokens.audio, tokens.video} & set(ids):
             token_id = min(found)
             raise PromptError(
-                f"the prompt has the placeholder {self.tokenizer.decode([token_id], special=True)} without its "
-                "image, sound or video; make it with gemma.prompt(messages)"
+                f"the prompt has the placeholder {self.tokenizer.decode([token_id], special=True)} without "
+                "its image, sound or video; make it with gemma.prompt(messages)"
             )
         return Prompt(tuple(self._known(ids)))
 

@@ -22,8 +22,8 @@ class ClippedLinear(nn.Module):
         self.linear = Weight(out_width, in_width)
         self.clipped = clipped
         if clipped:
-            for name in ("input_min", "input_max", "output_min", "output_max"):
-                self.register_parameter(name, nn.Parameter(torch.empty(())))
+            self.input_min, self.input_max = nn.Parameter(torch.empty(())), nn.Parameter(torch.empty(()))
+            self.output_min, self.output_max = nn.Parameter(torch.empty(())), nn.Parameter(torch.empty(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""

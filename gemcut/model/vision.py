@@ -53,7 +53,8 @@ class VisionTower(nn.Module):
         pooled = self._pool(hidden, grids).float() * self.config.hidden_size**0.5  # (N, D) -> (M, D)
         if self.config.standardize:
             pooled = (pooled - self.std_bias.float()) * self.std_scale.float()
-        return pooled.to(hidden.dtype)
+        out: Tensor = pooled.to(hidden.dtype)
+        return out
 
     def _pool(self, hidden: Tensor, grids: Sequence[Grid]) -> Tensor:
         """The mean of every square of patches."""
@@ -79,7 +80,8 @@ class PatchEmbedder(nn.Module):
         """(N, I) x (N, 2) -> (N, D)."""
         weight, (of_column, of_row) = self.input_proj.weight, self.position_embedding_table
         centred = (2 * (pixels - 0.5)).to(weight.dtype)  # values of -1 to 1
-        return linear(centred, weight) + (of_column[positions[:, 0]] + of_row[positions[:, 1]])
+        place: Tensor = of_column[positions[:, 0]] + of_row[positions[:, 1]]
+        return linear(centred, weight) + place
 
 
 class Encoder(nn.Module):

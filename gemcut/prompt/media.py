@@ -96,7 +96,7 @@ class MediaReader:
         Raises BadMedia, BadOption, BadMessages.
         """
         if part.kind == "image":
-            image = self._image(load_image(part.source, where, self._open_url), self._budget(part, where))
+            image = self._image(load_image(part.source, where, self._open_url), self._budget(part))
             return _image_text("image", image.tokens), (image,)
         if part.kind == "audio":
             sound = self._sound(load_audio(part.source, where, self.options.trim, self._open_url))
@@ -116,19 +116,14 @@ class MediaReader:
         sound = self._sound(load_sound_of_video(part.source, where, options.trim, self._open_url))
         return text + _sound_text(sound.tokens), (*frames, sound)
 
-    def _budget(self, part: MediaPart, where: str) -> int:
+    def _budget(self, part: MediaPart) -> int:
         """The most soft tokens of an image: its own, what its `detail` says, the request's, the model's."""
-        detail = part.source.get("detail", "auto") if isinstance(part.source, dict) else "auto"
-        if part.tokens is not None:
-            return part.tokens
-        if detail != "auto":
-            if detail not in OF_DETAIL:
-                raise BadMessages(
-                    f"{where} has the detail {detail!r}; details are auto, {', '.join(OF_DETAIL)}"
-                )
-            return OF_DETAIL[detail]
+        detail = str(part.source.get("detail")) if isinstance(part.source, dict) else "auto"
         asked = self.options.image_tokens
-        return self.config.soft_tokens_per_image if asked is None else asked
+        for tokens in (part.tokens, OF_DETAIL.get(detail), asked):
+            if tokens is not None:
+                return tokens
+        return self.config.soft_tokens_per_image
 
     def _image(self, image: Image.Image, budget: int) -> PreparedImage:
         vision = self.config.vision

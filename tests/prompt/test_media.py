@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gemcut.config import AudioFrameConfig, VisionPatchConfig
-from gemcut.errors import BadMessages, BadOption, TemplateFailed, UnsupportedInput
+from gemcut.errors import BadMedia, BadMessages, BadOption, TemplateFailed, UnsupportedInput
 from gemcut.media.video import VideoOptions
 from gemcut.prompt.assemble import Prompt, assemble
 from gemcut.prompt.media import MediaOptions, PreparedImage, PreparedSound
@@ -58,8 +58,8 @@ def test_each_medium_stands_where_its_part_does(tokenizer: Tokenizer, nano_templ
     parts = user("A ", image(), {"type": "audio", "audio": SECOND}, "B", {"type": "video", "video": FILM})
     prompt = assemble(parts, None, False, form(tokenizer, nano_template, vision=TOWER, audio=AUDIO))
     asked = shown(prompt, tokenizer).split("user\n")[1].split("<turn|>")[0]
-    frames = " ".join(f"00:0{second} <|image>[70 video]<image|>" for second in (0, 0, 1, 1))
-    assert asked == f"A<|image>[266 image]<image|><|audio>[25 audio]<audio|>B{frames}"
+    frames = " ".join(f"00:0{second} <|image>[55 video]<image|>" for second in (0, 0, 1, 1))
+    assert asked == f"A<|image>[260 image]<image|><|audio>[25 audio]<audio|>B{frames}"
     kinds = [type(item) for item in prompt.media]
     assert kinds == [PreparedImage, PreparedSound, *[PreparedImage] * 4]
     placeholders = sum(
@@ -77,7 +77,7 @@ def test_the_encoder_free_model_takes_large_patches_and_raw_frames(
     seen, heard = prompt.media
     assert isinstance(seen, PreparedImage)
     assert isinstance(heard, PreparedSound)
-    assert seen.patches.pixels.shape == (266, 48 * 48 * 3)
+    assert seen.patches.pixels.shape == (260, 48 * 48 * 3)
     assert heard.frames.shape == (25, 640)
 
 
@@ -88,7 +88,7 @@ def test_the_encoder_free_model_takes_large_patches_and_raw_frames(
         (image(tokens=70), 60),
         ({"type": "image_url", "image_url": {"url": "PNG", "detail": "low"}}, 60),
         ({"type": "image_url", "image_url": {"url": "PNG", "detail": "auto"}}, 126),
-        ({"type": "image_url", "image_url": {"url": "PNG", "detail": "high"}}, 1064),
+        ({"type": "image_url", "image_url": {"url": "PNG", "detail": "high"}}, 1080),
     ],
     ids=str,
 )
@@ -118,7 +118,7 @@ def test_a_tool_s_picture_stands_behind_its_response(
     quote = '<|"|>'
     assert response == (
         f"<|tool_response>response:draw{{value:{quote}done{quote}}}<tool_response|>"
-        "<|image>[266 image]<image|>"
+        "<|image>[260 image]<image|>"
         f"<|tool_response>response:name{{value:{quote}cat{quote}}}<tool_response|>"
     )
 
@@ -155,7 +155,7 @@ def test_frames_are_chosen_per_request(tokenizer: Tokenizer, nano_template: Chat
         ([{"type": "image"}], BadMessages, "message 0, part 0 names no image"),
         ([image(tokens=71)], BadOption, "70, 140, 280, 560, 1120 tokens, not 71"),
         ([image(tokens="many")], BadMessages, "tokens of type str"),
-        ([{"type": "image_url", "image_url": {"url": "x", "detail": "fine"}}], BadMessages, "detail 'fine'"),
+        ([{"type": "image_url", "image_url": {"url": "x", "detail": "fine"}}], BadMedia, "detail is 'fine'"),
     ],
     ids=str,
 )

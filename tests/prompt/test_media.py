@@ -2,18 +2,21 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
+from transformers.models.gemma4.processing_gemma4 import Gemma4Processor
 
 from gemcut.config import AudioFrameConfig, VisionPatchConfig
 from gemcut.errors import BadMedia, BadMessages, BadOption, TemplateFailed, UnsupportedInput
 from gemcut.media.video import VideoOptions
 from gemcut.prompt.assemble import Prompt, assemble
 from gemcut.prompt.media import MediaOptions, PreparedImage, PreparedSound
-from gemcut.prompt.messages import Message, ToolCall, with_media
+from gemcut.prompt.messages import MediaPart, Message, ToolCall, with_media
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
 from tests.parity.test_towers import AUDIO, VISION
@@ -184,3 +187,31 @@ def test_media_given_apart_stand_around_the_last_question() -> None:
     assert with_media("Hi", [], [], []) == "Hi"
     with pytest.raises(BadMessages, match="there is none; add one"):
         with_media([Message("system", "A")], [1], [], [])
+
+
+def test_what_takes_a_placeholder_s_place_equals_transformers(
+    tokenizer: Tokenizer, nano_template: ChatTemplate
+) -> None:
+    """Their processor's own words for an image, a clip and a video."""
+    words = SimpleNamespace(
+        boi_token="<|image>",
+        eoi_token="<image|>",
+        image_token="<|image|>",
+        video_token="<|video|>",
+        boa_token="<|audio>",
+        eoa_token="<audio|>",
+        audio_token="<|audio|>",
+    )
+    reader = form(tokenizer, nano_template, vision=TOWER, audio=AUDIO).media
+    text, _ = reader.read(MediaPart("image", PICTURE), "here")
+    assert text == Gemma4Processor.replace_image_token(words, {"num_soft_tokens_per_image": [260]}, 0)
+    for samples in (480, 8_000, 16_001, 480_000):
+        clip = np.zeros(samples, dtype=np.float32)
+        text, _ = reader.read(MediaPart("audio", (clip, 16_000)), "here")
+        features = Gemma4AudioFeatureExtractor()([clip], sampling_rate=16_000, return_tensors="np")
+        assert text == Gemma4Processor.replace_audio_token(words, features, 0)
+    times = SimpleNamespace(fps=2.0, timestamps=[0.0, 0.5, 1.0, 1.5])
+    theirs = Gemma4Processor.replace_video_token(
+        words, {"num_soft_tokens_per_video": [55], "video_metadata": [times]}, 0
+    )
+    assert reader.read(MediaPart("video", FILM), "here")[0] == theirs

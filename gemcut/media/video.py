@@ -188,12 +188,15 @@ def _check_work(track: _Track, chosen: tuple[int, ...], name: str) -> None:
 
 def _frames_at(data: bytes, chosen: tuple[int, ...], name: str) -> tuple[list[Image.Image], int]:
     """The chosen frames that are there, upright, and how many frames were decoded to find them."""
-    images, wanted, num_seen = list[Image.Image](), set(chosen), 0
+    images, num_seen, kept = list[Image.Image](), 0, 0
     with opened(data, name) as container:
         stream = _pictures(container, name)
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
-            if num_seen in wanted:
+            if num_seen == chosen[len(images)]:
+                kept += frame.width * frame.height  # a file may change its size on the way
+                if kept > MOST_KEPT_PIXELS:
+                    raise BadMedia(f"{name}: its frames grow too large; make the video smaller")
                 images.append(_upright(frame, name))
             num_seen += 1
             if len(images) == len(chosen):

@@ -217,4 +217,4 @@ def test_nothing_does_worse_than_be_refused(given_: object) -> None:
 def test_no_path_does_worse_than_be_refused(path: str) -> None:
     refusal = refusal_or(lambda: open_url("/no/such/folder/" + path))
     assert isinstance(refusal, BadMedia)
-    assert is_one_line_about("/no/such/folder/", refusal)
+    assert is_one_line_about("/no/such/folder", refusal)

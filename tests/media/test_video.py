@@ -184,6 +184,13 @@ def test_what_is_no_video_is_refused(source: object, message: str) -> None:
         load_video(source, "x", DEFAULT_FRAMES)
 
 
+def test_a_frame_beyond_the_most_pixels_is_refused_before_it_is_decoded() -> None:
+    data = bytearray(FILES["gif"])
+    data[6:10] = (16_000).to_bytes(2, "little") * 2
+    with pytest.raises(BadMedia, match="x has 256 million pixels, and 64 are the most"):
+        load_video(bytes(data), "x", DEFAULT_FRAMES)
+
+
 def test_a_song_with_a_cover_is_no_video() -> None:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as file:

@@ -17,14 +17,15 @@ RATE_HZ = 16_000
 MOST_SAMPLES = 30 * RATE_HZ
 FEWEST_SAMPLES = 161  # they give one row of log_mel
 RATES_HZ = range(1_000, 768_001)  # that sound may have before it is resampled
-MOST_CHANNELS = 8
+MOST_CHANNELS = 8  # libav's frames hold the pointers of eight; PyAV has crashed on more
+LOUDEST = 2.0  # lossy codecs overshoot 1; more is no float of -1 to 1
 
 HOP, WINDOW, FFT = 160, 320, 512  # samples
 NUM_MELS, FLOOR = 128, 1e-3
 
 
 def load_audio(source: object, name: str, trim: bool, open_url: OpenUrl = open_url) -> NDArray[np.float32]:
-    """Mono sound at 16 kHz: (num_samples,) float32, of -1 to 1.
+    """Mono sound at 16 kHz: (num_samples,) float32 of -1 to 1, or a little beyond where the codec was lossy.
 
     source: what media_bytes takes, or (values, rate_hz) with values (n,) or (n, channels) of floats of -1
     to 1 or int16.
@@ -144,7 +145,7 @@ def _checked_values(source: tuple[object, ...], name: str) -> tuple[NDArray[np.f
     if not np.issubdtype(columns.dtype, np.floating):
         raise BadMedia(f"{name} holds {columns.dtype}; give floats of -1 to 1, or int16")
     loudest = np.abs(columns).max()
-    if not loudest <= 1:  # true for NaN
+    if not loudest <= LOUDEST:  # true for NaN
         raise BadMedia(f"{name} has samples up to {loudest:g}; scale them to -1 to 1")
     return columns.mean(axis=1, dtype=np.float32), int(rate_hz)
 

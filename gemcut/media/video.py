@@ -17,7 +17,7 @@ from PIL import Image
 from gemcut.errors import BadMedia, BadOption
 from gemcut.media.audio import load_audio
 from gemcut.media.container import opened
-from gemcut.media.image import check_pixels
+from gemcut.media.image import MOST_PIXELS, check_pixels
 from gemcut.media.source import OpenUrl, media_bytes, open_url
 
 USUAL_FRAMES = 32
@@ -95,6 +95,8 @@ def load_video(source: object, name: str, options: VideoOptions, open_url: OpenU
     if len(images) < len(chosen):  # some packets show nothing, as VP8's alternate references
         chosen = frames_of(num_seen, rate, options, name)
         images, _ = _frames_at(data, chosen, name)
+    if len(images) < len(chosen):  # damaged files do not decode twice alike
+        raise BadMedia(f"{name} is damaged (its frames cannot be counted); give a whole file")
     return Video(tuple(images), tuple(index / rate for index in chosen), track.has_sound)
 
 
@@ -122,7 +124,7 @@ def frames_of(total: int, frames_per_s: float, options: VideoOptions, name: str)
         if many >= MOST_FRAMES + 1:
             raise BadMedia(
                 f"{name} gives {many:.0f} frames at {options.frames_per_s:g} a second, and {MOST_FRAMES} are "
-                f"the most; choose fewer a second, or a number of frames (32 is usual)"
+                "the most; choose fewer a second, or a number of frames (32 is usual)"
             )
         wanted = max(1, int(many))
     if wanted > total:
@@ -188,12 +190,16 @@ def _check_work(track: _Track, chosen: tuple[int, ...], name: str) -> None:
 
 def _frames_at(data: bytes, chosen: tuple[int, ...], name: str) -> tuple[list[Image.Image], int]:
     """The chosen frames that are there, upright, and how many frames were decoded to find them."""
-    images, wanted, num_seen = list[Image.Image](), set(chosen), 0
+    images, num_seen, kept = list[Image.Image](), 0, 0
     with opened(data, name) as container:
         stream = _pictures(container, name)
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # a file may grow on the way
         for frame in container.decode(stream):
-            if num_seen in wanted:
+            if num_seen == chosen[len(images)]:
+                kept += frame.width * frame.height
+                if kept > MOST_KEPT_PIXELS:
+                    raise BadMedia(f"{name}: its frames grow too large; make the video smaller")
                 images.append(_upright(frame, name))
             num_seen += 1
             if len(images) == len(chosen):

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-# the program's terminal must be its controlling one, or Ctrl-C would send it no signal
+# The program's terminal must be its controlling one, or Ctrl-C would send it no signal.
+# And a shell tells what it runs in the background to ignore that signal: these tests perhaps, and the program
+# would inherit it.
 TAKE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 

@@ -14,7 +14,7 @@ from gemcut.config import AudioFrameConfig, ModelConfig, VisionPatchConfig, Visi
 from gemcut.errors import BadMessages, TemplateFailed, UnsupportedInput
 from gemcut.media.audio import load_audio, log_mel, raw_frames, soft_tokens_of_mel
 from gemcut.media.image import BUDGETS, Patches, load_image, to_patches
-from gemcut.media.source import OpenUrl, open_url
+from gemcut.media.source import OpenUrl, media_bytes, open_url
 from gemcut.media.video import DEFAULT_FRAMES, VideoOptions, load_sound_of_video, load_video, timestamp
 from gemcut.prompt.messages import MediaKind, MediaPart, Message
 from gemcut.prompt.tokenizer import MEDIA_TOKENS
@@ -105,7 +105,9 @@ class MediaReader:
 
     def _video(self, part: MediaPart, where: str) -> tuple[str, tuple[Prepared, ...]]:
         options = self.options
-        video = load_video(part.source, where, options.video, self._open_url)
+        given = isinstance(part.source, tuple)  # frames, and how many a second
+        source = part.source if given else media_bytes(part.source, where, self._open_url)
+        video = load_video(source, where, options.video, self._open_url)
         frames = tuple(self._image(frame, TOKENS_OF_A_FRAME) for frame in video.frames)
         text = " ".join(
             f"{timestamp(seconds)} {_image_text('video', frame.tokens)}"
@@ -113,7 +115,7 @@ class MediaReader:
         )
         if not (options.video_sound and video.has_sound):
             return text, frames
-        sound = self._sound(load_sound_of_video(part.source, where, options.trim, self._open_url))
+        sound = self._sound(load_sound_of_video(source, where, options.trim, self._open_url))
         return text + _sound_text(sound.tokens), (*frames, sound)
 
     def _budget(self, part: MediaPart) -> int:

@@ -37,8 +37,8 @@ class Asked:
     messages: list[dict[str, Any]]
     tools: Any
     think: bool
-    media: MediaOptions
-    sampling: SamplingParams
+    media: MediaOptions | None
+    sampling: SamplingParams | None
 
 
 class FakeGemma(Gemma):
@@ -52,7 +52,7 @@ class FakeGemma(Gemma):
         self, messages: Any, *, tools: Any = None, think: bool = False, **options: Any
     ) -> Iterator[Delta]:
         copied = [dict(message) for message in messages]
-        self.asked.append(Asked(copied, tools, think, options["media"], options["sampling"]))
+        self.asked.append(Asked(copied, tools, think, options.get("media"), options.get("sampling")))
         answer = self.answers.pop(0)
         if isinstance(answer, GemcutError):
             raise answer

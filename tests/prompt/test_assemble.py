@@ -206,10 +206,10 @@ def test_media_that_the_model_does_not_take_are_refused_before_any_work(
     tokenizer: Tokenizer, nano_template: ChatTemplate, kind: str
 ) -> None:
     messages = [{"role": "user", "content": ["What is this?", {"type": kind}]}]
-    with pytest.raises(UnsupportedInput, match=f"message 0 holds {kind} input"):
+    with pytest.raises(UnsupportedInput, match=f"message 0, part 1 holds {kind} input"):
         assemble(messages, None, False, form(tokenizer, nano_template))
     messages = [{"role": "user", "content": "?"}, calling(), {"role": "tool", "content": [{"type": kind}]}]
-    with pytest.raises(UnsupportedInput, match=f"message 2 holds {kind} input"):
+    with pytest.raises(UnsupportedInput, match=f"message 2, part 0 holds {kind} input"):
         assemble(messages, None, False, form(tokenizer, nano_template))
 
 

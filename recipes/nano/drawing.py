@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
+from textwrap import wrap
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -31,7 +32,7 @@ PALETTE: dict[str, Rgb] = {
 COLORS = tuple(PALETTE)
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
 JITTER = 9  # of each colour channel
-CONTRAST = 120  # the least distance of two colours that lie on each other, as Euclid measures
+CONTRAST = 135  # the least distance of two colours that lie on each other, as Euclid measures
 SMOOTH = 4  # times finer is a shape drawn, for soft edges
 FONT_FOLDERS = (
     "/usr/share/fonts/truetype/dejavu",  # Debian, Ubuntu
@@ -114,6 +115,11 @@ def tint(rng: random.Random, color: str) -> Rgb:
     return red, green, blue
 
 
+def plural(kind: str) -> str:
+    """Several of a kind: 'stars', 'crosses'."""
+    return kind + ("es" if kind.endswith("s") else "s")
+
+
 def apart(one: str, other: str) -> bool:
     """Whether the two colours can lie on each other and both be seen."""
     return math.dist(PALETTE[one], PALETTE[other]) >= CONTRAST
@@ -184,7 +190,7 @@ def slots(rng: random.Random, size: tuple[int, int], count: int) -> list[tuple[f
     places = rng.sample([(row, column) for row in range(rows) for column in range(columns)], count)
     found = []
     for row, column in places:
-        side = min(across, down, 190) * rng.uniform(0.55, 0.85)
+        side = min(across, down, max(size) / 2) * rng.uniform(0.55, 0.85)
         free = (across - side) / 2 * 0.85, (down - side) / 2 * 0.85
         x, y = (column + 0.5) * across, (row + 0.5) * down
         found.append((x + rng.uniform(-free[0], free[0]), y + rng.uniform(-free[1], free[1]), side))
@@ -218,13 +224,15 @@ def contact_sheet(rows: list[tuple[list[Image.Image], str]], columns: int, wide:
     for images, caption in rows:
         across = sum(i.width + 4 for i in images)
         scale = min(1, wide / across)
-        tile = Image.new("RGB", (wide, round(max(i.height for i in images) * scale) + 40), (200, 220, 240))
+        lines = [part for line in caption.splitlines() for part in wrap(line, wide // 7)]
+        high = round(max(i.height for i in images) * scale)
+        tile = Image.new("RGB", (wide, high + 6 + 17 * len(lines)), (200, 220, 240))
         left = 0
         for image in images:
             small = image.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))))
             tile.paste(small, (left, 0))
             left += small.width + 3
-        ImageDraw.Draw(tile).text((4, tile.height - 38), caption, (0, 0, 0), font("Sans", 13))
+        ImageDraw.Draw(tile).text((4, high + 3), "\n".join(lines), (0, 0, 0), font("Sans", 13))
         tiles.append(tile)
     lines = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     tops = [0]

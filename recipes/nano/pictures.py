@@ -18,6 +18,7 @@ from recipes.nano.drawing import (
     contact_sheet,
     draw_ground,
     paint_all,
+    plural,
     slots,
 )
 from recipes.nano.example import Split
@@ -151,7 +152,11 @@ SIDE = Wordings(
         "Does the {what} lie {one} or {other} the {than}?",
     ),
 )
-SIDES = {"x": ("left of", "right of"), "y": ("above", "below")}
+SIDES = {
+    "x": (("left of", "right of"), ("to the left of", "to the right of")),
+    "y": (("above", "below"),),
+}
+SIDE_NAMES = {"x": ("left", "right"), "y": ("above", "below")}
 
 
 def _different(rng: random.Random, ground: str, count: int) -> list[tuple[str, str]]:
@@ -207,14 +212,14 @@ def count(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     elif roll < 0.5:  # one kind in any colour
         looks = [(one, rng.choice((its, hers))) for _ in range(asked)]
         looks += [(second, rng.choice((its, hers))) for _ in range(others)]
-        what = f"{one}s"
+        what = plural(one)
     else:
         looks = [(one, its)] * asked
         looks += [rng.choice(((one, hers), (second, its), (second, hers))) for _ in range(others)]
-        what = f"{its} {one}s"
+        what = f"{its} {plural(one)}"
     places = slots(rng, size, max(len(looks), 1))
     shapes = [Shape(*look, *place) for look, place in zip(looks, places, strict=False)]
-    question = COUNT.ask(rng, split, what=what.replace("crosss", "crosses"))
+    question = COUNT.ask(rng, split, what=what)
     return Picture(paint_all(rng, size, ground, shapes), question, str(asked))
 
 
@@ -225,7 +230,7 @@ def place(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     third = size[0] / 3, size[1] / 3
     shapes = []
     for (row, column), look in zip(chosen, _different(rng, ground, len(chosen)), strict=True):
-        side = min(*third, 150) * rng.uniform(0.5, 0.85)
+        side = min(third) * rng.uniform(0.5, 0.85)
         off = [rng.uniform(-0.08, 0.08) * length for length in third]
         shapes.append(Shape(*look, (column + 0.5) * third[0] + off[0], (row + 0.5) * third[1] + off[1], side))
     what = rng.choice((shapes[0].kind, shapes[0].name))
@@ -244,19 +249,19 @@ def relation(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     step = length / count
     shapes = []
     for i, look in enumerate(_different(rng, ground, count)):
-        side = min(step, across, 170) * rng.uniform(0.5, 0.75)
+        side = min(step, across, length / 2) * rng.uniform(0.5, 0.75)
         free = (step - side) / 2 * 0.8
         here = (i + 0.5) * step + rng.uniform(-free, free)
         there = across / 2 + rng.uniform(-1, 1) * min((across - side) / 2 * 0.9, 0.2 * step)
         shapes.append(Shape(*look, *((here, there) if along == "x" else (there, here)), side))
-    before, after = SIDES[along]
+    before, after = rng.choice(SIDES[along])
     first, second = shapes[:2] if rng.random() < 0.5 else shapes[-2:]
     image = paint_all(rng, size, ground, shapes)
     if rng.random() < 0.5:
         flipped = rng.random() < 0.5
         what, than = (second, first) if flipped else (first, second)
         question = SIDE.ask(rng, split, what=what.kind, than=than.kind, one=before, other=after)
-        return Picture(image, question, (after if flipped else before).removesuffix(" of"))
+        return Picture(image, question, SIDE_NAMES[along][flipped])
     ends = [(before, shapes[1], shapes[0]), (after, shapes[-2], shapes[-1])]  # one shape only lies there
     side, what, wanted = rng.choice(ends)
     return Picture(image, NEIGHBOR.ask(rng, split, side=side, what=what.kind), wanted.kind)

@@ -94,6 +94,7 @@ LOWEST = Wordings(
     ("Can you tell me which bar is the lowest?", "Which bar reaches the least?", "Find the lowest bar."),
 )
 LETTERS = "ABCDEFGH"
+LEAST_EM = 24  # of a chart's letters
 TOP = 10  # the value at the upper end of a chart's axis
 
 
@@ -181,19 +182,18 @@ def numbers(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     return Picture(image, (NUMBER if rng.random() < 0.7 else READ).ask(rng, split), text)
 
 
-def _chart(
-    rng: random.Random, size: tuple[int, int], bars: dict[str, int]
-) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def _chart(rng: random.Random, size: tuple[int, int], bars: dict[str, int]) -> Image.Image:
     """The bars over their letters, with an axis of values at the left."""
     width, height = size
     dark = rng.random() < 0.2
     ink, paper = tint(rng, "white" if dark else "black"), tint(rng, "black" if dark else "white")
     image = Image.new("RGB", size, paper)
     pen = ImageDraw.Draw(image)
-    letters = font(rng.choice(("Sans", "Sans-Bold", "Serif", "SansMono-Bold")), 26)
-    left, right, top, foot = 52, width - 8, 22, height - 44
+    em = round(max(LEAST_EM, min(size) / 14))
+    letters = font(rng.choice(("Sans", "Sans-Bold", "Serif", "SansMono-Bold")), em)
+    left, right, top, foot = 2 * em, width - 8, em, height - round(1.7 * em)
     unit = (foot - top) / TOP
-    for value in range(0, TOP + 1, rng.choice((1, 2)) if unit >= 24 else 2):
+    for value in range(0, TOP + 1, rng.choice((1, 2)) if unit >= em else 2):
         y = round(foot - value * unit)
         pen.line((left, y, right, y), tint(rng, "gray"), 1)
         if value % 2 == 0:
@@ -212,7 +212,7 @@ def _chart(
         pen.text((middle, foot + 6), name, ink, letters, anchor="ma")
     pen.line((left, top, left, foot), ink, 3)
     pen.line((left, foot, right, foot), ink, 3)
-    return image, pen
+    return image
 
 
 def bar_chart(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
@@ -222,7 +222,7 @@ def bar_chart(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     names = LETTERS[first : first + rng.randint(3, 5)]
     values = rng.sample(range(1, TOP + 1), len(names))  # different ones: one is the highest
     bars = dict(zip(names, values, strict=True))
-    image, _ = _chart(rng, size, bars)
+    image = _chart(rng, size, bars)
     roll = rng.random()
     if roll < 0.6:
         name = rng.choice(names)

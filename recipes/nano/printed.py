@@ -9,7 +9,19 @@ from collections.abc import Callable
 
 from PIL import Image, ImageDraw, ImageFont
 
-from recipes.nano.drawing import COLORS, FONTS, PALETTE, Picture, Rgb, canvas_size, colors_on, font, tint
+from recipes.nano.drawing import (
+    CELL,
+    COLORS,
+    FONTS,
+    PALETTE,
+    Picture,
+    Rgb,
+    canvas_size,
+    colors_on,
+    font,
+    grids,
+    tint,
+)
 from recipes.nano.example import Split
 from recipes.nano.lexicon import Lexicon
 from recipes.nano.wordings import Wordings
@@ -18,7 +30,8 @@ SMALLEST, LARGEST = 20, 48  # pixels of a font's em on a canvas of 70 soft token
 BUDGET = 70
 LINE = 1.3  # a line's height in ems
 MARGIN = 8
-WIDEST = 8.0  # text may stand on a long strip
+WIDEST = 8.0  # columns by rows: text may stand on a long strip
+LEGIBLE = 70  # the least difference of luminance of letters and what is behind them
 READ = Wordings(
     (
         "What does it say?",
@@ -98,6 +111,12 @@ LEAST_EM = 24  # of a chart's letters
 TOP = 10  # the value at the upper end of a chart's axis
 
 
+def luminance(color: str) -> float:
+    """How bright the colour looks, 0 to 255."""
+    red, green, blue = PALETTE[color]
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
 def _ink_and_paper(rng: random.Random) -> tuple[Rgb, Rgb]:
     """Colours of the letters and what is behind them: mostly dark on light, always far apart."""
     roll = rng.random()
@@ -107,9 +126,15 @@ def _ink_and_paper(rng: random.Random) -> tuple[Rgb, Rgb]:
         ink, paper = "white", "black"
     else:
         paper = rng.choice(("white", "white", "black", "yellow", "blue", rng.choice(COLORS)))
-        bright = sum(PALETTE[paper]) / 3
-        ink = rng.choice([c for c in colors_on(paper) if abs(sum(PALETTE[c]) / 3 - bright) > 70])
+        bright = luminance(paper)
+        ink = rng.choice([c for c in colors_on(paper) if abs(luminance(c) - bright) > LEGIBLE])
     return tint(rng, ink), tint(rng, paper)
+
+
+def strip_size(rng: random.Random, soft_tokens: int) -> tuple[int, int]:
+    """Width and height of a canvas for text that is not higher than wide, in pixels."""
+    rows, columns = rng.choice([grid for grid in grids(soft_tokens, WIDEST) if grid[0] <= grid[1]])
+    return columns * CELL, rows * CELL
 
 
 def _size_range(soft_tokens: int) -> tuple[int, int]:
@@ -141,7 +166,7 @@ def _lines(
 
 def _print(rng: random.Random, soft_tokens: int, say: Callable[[], list[str]]) -> tuple[Image.Image, str]:
     """An image with what `say` gives printed on it, and that text; says anew until it fits the canvas."""
-    width, height = canvas_size(rng, soft_tokens, 2.0 if soft_tokens >= BUDGET else WIDEST)
+    width, height = canvas_size(rng, soft_tokens) if soft_tokens >= BUDGET else strip_size(rng, soft_tokens)
     low, high = _size_range(soft_tokens)
     while True:
         size = round(math.exp(rng.uniform(math.log(low), math.log(high))))
@@ -182,7 +207,7 @@ def numbers(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     return Picture(image, (NUMBER if rng.random() < 0.7 else READ).ask(rng, split), text)
 
 
-def _chart(rng: random.Random, size: tuple[int, int], bars: dict[str, int]) -> Image.Image:
+def draw_chart(rng: random.Random, size: tuple[int, int], bars: dict[str, int]) -> Image.Image:
     """The bars over their letters, with an axis of values at the left."""
     width, height = size
     dark = rng.random() < 0.2
@@ -222,7 +247,7 @@ def bar_chart(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     names = LETTERS[first : first + rng.randint(3, 5)]
     values = rng.sample(range(1, TOP + 1), len(names))  # different ones: one is the highest
     bars = dict(zip(names, values, strict=True))
-    image = _chart(rng, size, bars)
+    image = draw_chart(rng, size, bars)
     roll = rng.random()
     if roll < 0.6:
         name = rng.choice(names)

@@ -30,13 +30,14 @@ SEEN = (
     "en-us+m3",
     "en-us+f5",
     "en-us-nyc+m7",
-    "en-gb",
-    "en-gb+f3",
-    "en-gb+m1",
+    "en",
+    "en+f3",
+    "en+m1",
     "en-gb-x-gbclan+f1",
     "en-gb-scotland+m4",
     "en-029+m2",
 )
+NOBODY = "nobody"  # espeak-ng does not know it
 UNSEEN = "en-gb-x-rp+f4"  # neither this accent nor this variant occurs in SEEN
 TAKES: dict[Split, int] = {"train": 4, "held_out": 2}
 SPEEDS = (125, 200)  # words a minute
@@ -79,7 +80,7 @@ def trimmed(samples: Samples) -> Samples:
 def speak(text: str, voice: str, speed: int, pitch: int) -> Samples:
     """The text as espeak-ng says it, mono at 16 kHz, without silence around it.
 
-    Raises BadTraining where espeak-ng is missing or does not know the voice.
+    Raises BadTraining where espeak-ng is missing or fails.
     """
     program = shutil.which("espeak-ng")
     if program is None:
@@ -93,6 +94,18 @@ def speak(text: str, voice: str, speed: int, pitch: int) -> Samples:
         raise BadTraining(f"espeak-ng did not say {text!r} in the voice {voice!r}; its own words: {said}")
     pcm = np.frombuffer(done.stdout[44:], np.int16)  # behind the header: 22.05 kHz, mono, 16 bits
     return trimmed(to_16_khz(pcm.astype(np.float32) / 32_768))
+
+
+def check_voices(names: tuple[str, ...]) -> None:
+    """Raises BadTraining for a voice that espeak-ng does not know: it silently takes another."""
+    heard = {speak("seven", NOBODY, 160, 50).tobytes(): NOBODY}
+    for name in names:
+        other = heard.setdefault(speak("seven", name, 160, 50).tobytes(), name)
+        if other != name:
+            raise BadTraining(
+                f"espeak-ng speaks with the voice {name!r} as with {other!r}, so it does not know one of them; "
+                "choose from those that `espeak-ng --voices=en` and `espeak-ng --voices=variant` list"
+            )
 
 
 def takes_of(word: str, voice: str, split: Split, seed: int) -> list[tuple[int, int]]:
@@ -141,7 +154,11 @@ class Bank:
 def make_bank(
     seed: int, words: tuple[str, ...] = VOCABULARY + DIGITS, voices: tuple[str, ...] = (*SEEN, UNSEEN)
 ) -> Bank:
-    """Says every word in every voice: training's takes and held-out ones; UNSEEN has held-out ones only."""
+    """Says every word in every voice: training's takes and held-out ones; UNSEEN has held-out ones only.
+
+    Raises BadTraining where espeak-ng is missing or does not know a voice.
+    """
+    check_voices(voices)
     pieces: list[NDArray[np.int16]] = []
     spans: dict[str, list[tuple[int, int]]] = {}
     end = 0

@@ -1,6 +1,7 @@
 """Sound for nano: the same for a seed, the answer is what was said, one voice is never heard in training."""
 
 import random
+import re
 import shutil
 
 import numpy as np
@@ -138,11 +139,17 @@ def test_every_voice_is_one_of_its_own() -> None:
 
 
 @needs_espeak
-@pytest.mark.parametrize("name", ["no-such-voice", "en-gb+f3"])
-def test_a_voice_that_espeak_replaces_silently_is_refused(name: str) -> None:
-    # en-gb+f3 is said as en-gb, without a word about the variant: two of the first list of voices were one
-    with pytest.raises(BadTraining, match="does not know one of them"):
-        make_bank(0, ("red",), ("en-gb", name))
+@pytest.mark.parametrize("name", ["en-gb+f3", "en-us+nobody"])
+def test_a_variant_that_espeak_ignores_is_refused(name: str) -> None:
+    # en-gb+f3 is said as en-gb, without a word about the variant: three of the first list of voices were one
+    with pytest.raises(BadTraining, match=f"{re.escape(name)}' just as with 'en-"):
+        make_bank(0, ("red",), (name,))
+
+
+@needs_espeak
+def test_an_accent_that_espeak_does_not_know_is_refused() -> None:
+    with pytest.raises(BadTraining, match="does not exist"):
+        voices.speak("red", "zz-nowhere", 150, 50)
 
 
 def test_a_missing_espeak_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def check_voices(names: tuple[str, ...]) -> None:
     """
     heard: dict[bytes, str] = {}
     for name in dict.fromkeys([name.partition("+")[0] for name in names] + list(names)):
-        other = heard.setdefault(speak("seven", name, 160, 50).tobytes(), name)
+        other = heard.setdefault(speak("coffee in the morning, start", name, 160, 50).tobytes(), name)
         if other != name:
             raise BadTraining(
                 f"espeak-ng speaks with the voice {name!r} just as with {other!r}; choose others, from those "

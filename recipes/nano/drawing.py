@@ -234,12 +234,12 @@ def contact_sheet(rows: list[tuple[list[Image.Image], str]], columns: int, wide:
             left += small.width + 3
         ImageDraw.Draw(tile).text((4, high + 3), "\n".join(lines), (0, 0, 0), font("Sans", 13))
         tiles.append(tile)
-    lines = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    strips = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     tops = [0]
-    for line in lines:
-        tops.append(tops[-1] + max(t.height for t in line) + 8)
+    for strip in strips:
+        tops.append(tops[-1] + max(t.height for t in strip) + 8)
     sheet = Image.new("RGB", (columns * (wide + 8), tops[-1]), (255, 255, 255))
-    for line, (top, _) in zip(lines, pairwise(tops), strict=True):
-        for i, tile in enumerate(line):
+    for strip, (top, _) in zip(strips, pairwise(tops), strict=True):
+        for i, tile in enumerate(strip):
             sheet.paste(tile, (i * (wide + 8), top))
     return sheet

@@ -54,11 +54,16 @@ FONTS = CORE_FONTS + EXTRA_FONTS
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An RGB image, a question about it, and the answer that is right."""
+    """An RGB image, a question about it, and the answer that is right.
+
+    marks: what is where, for a trainer that teaches the vision tower before the model asks it: each letter,
+    digit or shape ('red circle') with the x and y of its middle, in pixels.  Charts have none.
+    """
 
     image: Image.Image
     question: str
     answer: str
+    marks: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclass(frozen=True)

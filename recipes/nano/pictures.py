@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from PIL import Image
+
 from recipes.nano.drawing import (
     COLORS,
     KINDS,
@@ -174,12 +176,16 @@ def _spread(rng: random.Random, size: tuple[int, int], ground: str, count: int) 
     return [Shape(*looks[0], x, y, side)]
 
 
+def _picture(image: Image.Image, question: str, answer: str, shapes: list[Shape]) -> Picture:
+    return Picture(image, question, answer, tuple((shape.name, shape.x, shape.y) for shape in shapes))
+
+
 def color(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     """The colour of a shape, one of up to four."""
     size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
     shapes = _spread(rng, size, ground, rng.choice((1, 1, 2, 3, 4)))
     question = COLOR_OF.ask(rng, split, kind=shapes[0].kind if rng.random() < 0.8 or shapes[1:] else "shape")
-    return Picture(paint_all(rng, size, ground, shapes), question, shapes[0].color)
+    return _picture(paint_all(rng, size, ground, shapes), question, shapes[0].color, shapes)
 
 
 def kind(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
@@ -188,14 +194,14 @@ def kind(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     shapes = _spread(rng, size, ground, rng.choice((1, 1, 2, 3, 4)))
     alone = len(shapes) == 1 and rng.random() < 0.6
     question = (ONLY_KIND if alone else KIND_OF).ask(rng, split, color=shapes[0].color)
-    return Picture(paint_all(rng, size, ground, shapes), question, shapes[0].kind)
+    return _picture(paint_all(rng, size, ground, shapes), question, shapes[0].kind, shapes)
 
 
 def ground(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     """The background's colour."""
     size, answer = canvas_size(rng, soft_tokens), rng.choice(COLORS)
     shapes = _spread(rng, size, answer, rng.randint(1, 3))
-    return Picture(paint_all(rng, size, answer, shapes), GROUND.ask(rng, split), answer)
+    return _picture(paint_all(rng, size, answer, shapes), GROUND.ask(rng, split), answer, shapes)
 
 
 def count(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
@@ -220,7 +226,7 @@ def count(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     places = slots(rng, size, max(len(looks), 1))
     shapes = [Shape(*look, *place) for look, place in zip(looks, places, strict=False)]
     question = COUNT.ask(rng, split, what=what)
-    return Picture(paint_all(rng, size, ground, shapes), question, str(asked))
+    return _picture(paint_all(rng, size, ground, shapes), question, str(asked), shapes)
 
 
 def place(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
@@ -235,9 +241,8 @@ def place(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
         shapes.append(Shape(*look, (column + 0.5) * third[0] + off[0], (row + 0.5) * third[1] + off[1], side))
     what = rng.choice((shapes[0].kind, shapes[0].name))
     row, column = chosen[0]
-    return Picture(
-        paint_all(rng, size, ground, shapes), PLACE.ask(rng, split, what=what), PLACES[row][column]
-    )
+    image = paint_all(rng, size, ground, shapes)
+    return _picture(image, PLACE.ask(rng, split, what=what), PLACES[row][column], shapes)
 
 
 def relation(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
@@ -261,10 +266,10 @@ def relation(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
         flipped = rng.random() < 0.5
         what, than = (second, first) if flipped else (first, second)
         question = SIDE.ask(rng, split, what=what.kind, than=than.kind, one=before, other=after)
-        return Picture(image, question, SIDE_NAMES[along][flipped])
+        return _picture(image, question, SIDE_NAMES[along][flipped], shapes)
     ends = [(before, shapes[1], shapes[0]), (after, shapes[-2], shapes[-1])]  # one shape only lies there
-    side, what, wanted = rng.choice(ends)
-    return Picture(image, NEIGHBOR.ask(rng, split, side=side, what=what.kind), wanted.kind)
+    where, what, wanted = rng.choice(ends)
+    return _picture(image, NEIGHBOR.ask(rng, split, side=where, what=what.kind), wanted.kind, shapes)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Words are of the lexicon's split, so that those of held-out pictures never occur
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -29,6 +29,7 @@ from recipes.nano.wordings import Wordings
 SMALLEST, LARGEST = 20, 48  # pixels of a font's em on a canvas of 70 soft tokens; more on larger ones
 BUDGET = 70
 LINE = 1.3  # a line's height in ems
+MIDDLE = 0.66  # ems from a line's top to the middle of an x
 MARGIN = 8
 WIDEST = 8.0  # columns by rows: text may stand on a long strip
 LEGIBLE = 70  # the least difference of luminance of letters and what is behind them
@@ -164,8 +165,19 @@ def _lines(
     return found
 
 
-def _print(rng: random.Random, soft_tokens: int, say: Callable[[], list[str]]) -> tuple[Image.Image, str]:
-    """An image with what `say` gives printed on it, and that text; says anew until it fits the canvas."""
+def _marks(
+    letters: ImageFont.FreeTypeFont, lines: list[str], left: float, top: float
+) -> Iterator[tuple[str, float, float]]:
+    """Each letter with the middle of its place on the line, at half the height of an x."""
+    for i, line in enumerate(lines):
+        for j, letter in enumerate(line):
+            x = left + (letters.getlength(line[:j]) + letters.getlength(line[: j + 1])) / 2
+            if letter != " ":
+                yield letter, x, top + (i * LINE + MIDDLE) * letters.size
+
+
+def _print(rng: random.Random, soft_tokens: int, question: str, say: Callable[[], list[str]]) -> Picture:
+    """An image with what `say` gives printed on it, the answer; says anew until it fits the canvas."""
     width, height = canvas_size(rng, soft_tokens) if soft_tokens >= BUDGET else strip_size(rng, soft_tokens)
     low, high = _size_range(soft_tokens)
     while True:
@@ -182,7 +194,7 @@ def _print(rng: random.Random, soft_tokens: int, say: Callable[[], list[str]]) -
     pen = ImageDraw.Draw(image)
     for i, line in enumerate(lines):
         pen.text((round(left), round(top + i * LINE * size)), line, ink, letters)
-    return image, " ".join(lines)
+    return Picture(image, question, " ".join(lines), tuple(_marks(letters, lines, left, top)))
 
 
 def words(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
@@ -196,15 +208,14 @@ def words(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
             return [word.upper() for word in found]
         return [word.capitalize() for word in found] if roll < 0.25 else found
 
-    image, text = _print(rng, soft_tokens, say)
-    return Picture(image, READ.ask(rng, split), text)
+    return _print(rng, soft_tokens, READ.ask(rng, split), say)
 
 
 def numbers(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     """A printed number of one to five digits."""
     lexicon = Lexicon(rng, split)
-    image, text = _print(rng, soft_tokens, lambda: [str(lexicon.number(0, 99_999))])
-    return Picture(image, (NUMBER if rng.random() < 0.7 else READ).ask(rng, split), text)
+    question = (NUMBER if rng.random() < 0.7 else READ).ask(rng, split)
+    return _print(rng, soft_tokens, question, lambda: [str(lexicon.number(0, 99_999))])
 
 
 def draw_chart(rng: random.Random, size: tuple[int, int], bars: dict[str, int]) -> Image.Image:

@@ -164,6 +164,20 @@ def test_text_lies_within_the_canvas_and_can_be_seen() -> None:
                 assert np.abs(pixels - edge[0]).max() > 60
 
 
+def test_marks_lie_on_what_they_name() -> None:
+    for picture in drawn("count", 12):
+        found = sorted((f"{s.color} {s.kind}", s.x, s.y) for s in find_shapes(picture.image))
+        for (name, x, y), (found_name, found_x, found_y) in zip(sorted(picture.marks), found, strict=True):
+            assert name == found_name
+            assert abs(x - found_x) + abs(y - found_y) < 20  # a triangle's box is not round its middle
+    for picture in drawn("words", 12, 280):
+        assert "".join(letter for letter, _, _ in picture.marks) == picture.answer.replace(" ", "")
+        pixels = np.asarray(picture.image).astype(int)
+        ink = np.abs(pixels - ground_color(picture.image)).sum(2) > 60
+        for _, x, y in picture.marks:  # an o is empty in its middle, so near it
+            assert ink[round(y) - 20 : round(y) + 20, round(x) - 20 : round(x) + 20].any()
+
+
 def test_held_out_words_and_numbers_are_unseen() -> None:
     for name in ("words", "numbers"):
         for split in ("train", "held_out"):

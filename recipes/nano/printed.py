@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image, ImageDraw, ImageFont
 
+from gemcut.errors import BadTraining
 from recipes.nano.drawing import (
     CELL,
     COLORS,
@@ -27,6 +28,8 @@ from recipes.nano.lexicon import Lexicon
 from recipes.nano.wordings import Wordings
 
 SMALLEST, LARGEST = 20, 48  # pixels of a font's em on a canvas of 70 soft tokens; more on larger ones
+ON_A_STRIP = 24  # the smallest em there: most training is on strips, and most reading is of larger letters
+TRIES = 1000
 BUDGET = 70
 LINE = 1.3  # a line's height in ems
 MIDDLE = 0.66  # ems from a line's top to the middle of an x
@@ -133,8 +136,9 @@ def _ink_and_paper(rng: random.Random) -> tuple[Rgb, Rgb]:
 
 
 def strip_size(rng: random.Random, soft_tokens: int) -> tuple[int, int]:
-    """Width and height of a canvas for text that is not higher than wide, in pixels."""
-    rows, columns = rng.choice([grid for grid in grids(soft_tokens, WIDEST) if grid[0] <= grid[1]])
+    """Width and height of a canvas for text, in pixels: wide, and two cells high where it can be."""
+    wide = [grid for grid in grids(soft_tokens, WIDEST) if grid[0] <= grid[1]]
+    rows, columns = rng.choice([grid for grid in wide if grid[0] > 1] or wide)
     return columns * CELL, rows * CELL
 
 
@@ -144,7 +148,7 @@ def _size_range(soft_tokens: int) -> tuple[int, int]:
     Canvases below the smallest budget are pieces of a larger one: all sizes occur.
     """
     if soft_tokens < BUDGET:
-        return SMALLEST, 2 * LARGEST
+        return ON_A_STRIP, 2 * LARGEST
     scale = math.sqrt(soft_tokens / BUDGET)
     return round(SMALLEST * scale), round(LARGEST * scale)
 
@@ -180,12 +184,15 @@ def _print(rng: random.Random, soft_tokens: int, question: str, say: Callable[[]
     """An image with what `say` gives printed on it, the answer; says anew until it fits the canvas."""
     width, height = canvas_size(rng, soft_tokens) if soft_tokens >= BUDGET else strip_size(rng, soft_tokens)
     low, high = _size_range(soft_tokens)
-    while True:
+    high = min(high, (height - MARGIN) / LINE)
+    for _ in range(TRIES):
         size = round(math.exp(rng.uniform(math.log(low), math.log(high))))
         letters = font(rng.choice(FONTS), size)
         lines = _lines(letters, say(), width - 2 * MARGIN, rng.random() < 0.3)
         if lines is not None and len(lines) * LINE * size <= height - MARGIN:
             break
+    else:
+        raise BadTraining(f"a canvas of {soft_tokens} soft tokens is too small for a word; take 4 or more")
     wide = max(letters.getlength(line) for line in lines)
     left = rng.uniform(MARGIN, width - MARGIN - wide)
     top = rng.uniform(0, height - MARGIN - len(lines) * LINE * size)

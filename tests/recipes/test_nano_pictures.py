@@ -215,6 +215,12 @@ def test_a_canvas_that_cannot_be_is_refused() -> None:
         grids(5, 1.2)
 
 
+def test_a_canvas_too_small_for_words_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(printed, "TRIES", 3)
+    with pytest.raises(BadTraining, match="too small for a word"):
+        FAMILIES["words"].draw(random.Random(1), "held_out", 1)
+
+
 def test_a_sheet_shows_every_family(tmp_path) -> None:
     pictures.preview(str(tmp_path / "sheet.png"), each=1)
     with Image.open(tmp_path / "sheet.png") as sheet:

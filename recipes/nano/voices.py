@@ -133,7 +133,9 @@ class Bank:
         """One take of the word.  Raises BadTraining for what is not in the bank, such as UNSEEN in train."""
         key = f"{split}/{voice}/{word}"
         if key not in self.spans:
-            raise BadTraining(f"the bank of speech holds no take of {key}; it was made for others")
+            raise BadTraining(
+                f"the bank of speech holds no take of {key}; to have it made anew, delete its file"
+            )
         first, end = rng.choice(self.spans[key])
         return self.pcm[first:end].astype(np.float32) / 32_768
 

@@ -1,0 +1,319 @@
+"""Pictures with a question and its answer: shapes, their colours, counts and places; see printed.py for text.
+
+`python -m recipes.nano.pictures OUT.png` draws a sheet of them to look at.
+"""
+
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image
+
+from recipes.nano.drawing import (
+    COLORS,
+    KINDS,
+    Picture,
+    Shape,
+    canvas_size,
+    colors_on,
+    contact_sheet,
+    draw_ground,
+    paint_all,
+    plural,
+    slots,
+)
+from recipes.nano.example import Split
+from recipes.nano.printed import bar_chart, numbers, words
+from recipes.nano.wordings import Wordings
+
+PLACES = (
+    ("top left", "top", "top right"),
+    ("left", "middle", "right"),
+    ("bottom left", "bottom", "bottom right"),
+)
+MOST = 6  # shapes that are counted
+COLOR_OF = Wordings(
+    (
+        "What color is the {kind}?",
+        "What colour is the {kind}?",
+        "Which color does the {kind} have?",
+        "Tell me the color of the {kind}.",
+        "The {kind} is of which colour?",
+        "Color of the {kind}?",
+        "What is the colour of the {kind}?",
+        "Say the color of the {kind}.",
+    ),
+    (
+        "Can you tell me the color of the {kind}?",
+        "In which colour is the {kind} drawn?",
+        "Name the color of the {kind}.",
+    ),
+)
+KIND_OF = Wordings(
+    (
+        "Which shape is {color}?",
+        "What shape is {color}?",
+        "What is the {color} shape?",
+        "What is {color} here?",
+        "Which shape is the {color} one?",
+        "Tell me what is {color}.",
+        "The {color} shape is a what?",
+        "Name the {color} shape.",
+    ),
+    (
+        "Can you tell me which shape is {color}?",
+        "What kind of shape is the {color} one?",
+        "Which of the shapes has the color {color}?",
+    ),
+)
+ONLY_KIND = Wordings(
+    (
+        "Which shape is this?",
+        "What shape is this?",
+        "What is drawn here?",
+        "What shape do you see?",
+        "Which shape is in the picture?",
+        "What do you see in this picture?",
+        "Name the shape.",
+    ),
+    ("Can you tell me which shape this is?", "What shape does the picture show?", "Which shape was drawn?"),
+)
+GROUND = Wordings(
+    (
+        "What color is the background?",
+        "What colour is the background?",
+        "Which color does the background have?",
+        "Tell me the color of the background.",
+        "The background is of which color?",
+        "What is the colour behind the shapes?",
+        "Background color?",
+        "What is the background's color?",
+    ),
+    (
+        "Can you tell me the color of the background?",
+        "In which colour is the background?",
+        "Name the color behind everything.",
+    ),
+)
+COUNT = Wordings(
+    (
+        "How many {what} are there?",
+        "How many {what} do you see?",
+        "Count the {what}.",
+        "How many {what} are in the picture?",
+        "What is the number of {what}?",
+        "{what}: how many?",
+        "Tell me how many {what} there are.",
+        "How many {what}?",
+    ),
+    (
+        "Can you count the {what}?",
+        "How many {what} does the picture show?",
+        "How many {what} can be seen here?",
+    ),
+)
+PLACE = Wordings(
+    (
+        "Where is the {what}?",
+        "Where do you see the {what}?",
+        "In which part of the picture is the {what}?",
+        "Tell me where the {what} is.",
+        "What is the position of the {what}?",
+        "The {what} is where?",
+        "Where in the picture is the {what}?",
+        "Find the {what}.",
+    ),
+    ("Can you tell me where the {what} is?", "Where does the {what} lie?", "Where can I find the {what}?"),
+)
+NEIGHBOR = Wordings(
+    (
+        "Which shape is {side} the {what}?",
+        "What is {side} the {what}?",
+        "What shape is {side} the {what}?",
+        "Tell me what is {side} the {what}.",
+        "What do you see {side} the {what}?",
+        "Name the shape {side} the {what}.",
+    ),
+    (
+        "Can you tell me which shape is {side} the {what}?",
+        "Which shape lies {side} the {what}?",
+        "{side} the {what}, what is there?",
+    ),
+)
+SIDE = Wordings(
+    (
+        "Is the {what} {one} or {other} the {than}?",
+        "Is the {what} {other} or {one} the {than}?",
+        "The {what}: is it {one} or {other} the {than}?",
+        "Tell me: is the {what} {one} or {other} the {than}?",
+        "Where is the {what}, {one} or {other} the {than}?",
+    ),
+    (
+        "Can you tell me whether the {what} is {one} or {other} the {than}?",
+        "Does the {what} lie {one} or {other} the {than}?",
+    ),
+)
+SIDES = {
+    "x": (("left of", "right of"), ("to the left of", "to the right of")),
+    "y": (("above", "below"),),
+}
+SIDE_NAMES = {"x": ("left", "right"), "y": ("above", "below")}
+
+
+def _different(rng: random.Random, ground: str, count: int) -> list[tuple[str, str]]:
+    """Kinds and colours of shapes on this background; no kind and no colour comes twice."""
+    return list(zip(rng.sample(KINDS, count), rng.sample(colors_on(ground), count), strict=True))
+
+
+def _spread(rng: random.Random, size: tuple[int, int], ground: str, count: int) -> list[Shape]:
+    """So many shapes that do not touch, all of different kinds and colours; one alone may be large."""
+    looks = _different(rng, ground, count)
+    if count > 1:
+        return [Shape(*look, *place) for look, place in zip(looks, slots(rng, size, count), strict=True)]
+    side = min(size) * rng.uniform(0.22, 0.75)
+    x, y = (rng.uniform(side / 2 + 4, length - side / 2 - 4) for length in size)
+    return [Shape(*looks[0], x, y, side)]
+
+
+def _picture(image: Image.Image, question: str, answer: str, shapes: list[Shape]) -> Picture:
+    return Picture(image, question, answer, tuple((shape.name, shape.x, shape.y) for shape in shapes))
+
+
+def color(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """The colour of a shape, one of up to four."""
+    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
+    shapes = _spread(rng, size, ground, rng.choice((1, 1, 2, 3, 4)))
+    question = COLOR_OF.ask(rng, split, kind=shapes[0].kind if rng.random() < 0.8 or shapes[1:] else "shape")
+    return _picture(paint_all(rng, size, ground, shapes), question, shapes[0].color, shapes)
+
+
+def kind(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """The kind of a shape, one of up to four, which its colour names."""
+    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
+    shapes = _spread(rng, size, ground, rng.choice((1, 1, 2, 3, 4)))
+    alone = len(shapes) == 1 and rng.random() < 0.6
+    question = (ONLY_KIND if alone else KIND_OF).ask(rng, split, color=shapes[0].color)
+    return _picture(paint_all(rng, size, ground, shapes), question, shapes[0].kind, shapes)
+
+
+def ground(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """The background's colour."""
+    size, answer = canvas_size(rng, soft_tokens), rng.choice(COLORS)
+    shapes = _spread(rng, size, answer, rng.randint(1, 3))
+    return _picture(paint_all(rng, size, answer, shapes), GROUND.ask(rng, split), answer, shapes)
+
+
+def count(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """How many shapes, or of one kind, or of one colour and kind, among others that differ in one of them."""
+    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
+    asked = 0 if rng.random() < 0.06 else rng.randint(1, MOST)
+    others = rng.choice((0, 1, 1, 2, 2, 3))
+    (one, its), (second, hers) = _different(rng, ground, 2)
+    roll = rng.random()
+    if roll < 0.25:  # all shapes, whatever they are
+        asked, others = max(asked, 1), 0
+        looks = [(rng.choice((one, second)), rng.choice((its, hers))) for _ in range(asked)]
+        what = "shapes"
+    elif roll < 0.5:  # one kind in any colour
+        looks = [(one, rng.choice((its, hers))) for _ in range(asked)]
+        looks += [(second, rng.choice((its, hers))) for _ in range(others)]
+        what = plural(one)
+    else:
+        looks = [(one, its)] * asked
+        looks += [rng.choice(((one, hers), (second, its), (second, hers))) for _ in range(others)]
+        what = f"{its} {plural(one)}"
+    places = slots(rng, size, max(len(looks), 1))
+    shapes = [Shape(*look, *place) for look, place in zip(looks, places, strict=False)]
+    question = COUNT.ask(rng, split, what=what)
+    return _picture(paint_all(rng, size, ground, shapes), question, str(asked), shapes)
+
+
+def place(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """In which ninth of the picture a shape lies."""
+    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
+    chosen = rng.sample([(row, column) for row in range(3) for column in range(3)], rng.choice((1, 1, 2, 3)))
+    third = size[0] / 3, size[1] / 3
+    shapes = []
+    for (row, column), look in zip(chosen, _different(rng, ground, len(chosen)), strict=True):
+        side = min(third) * rng.uniform(0.5, 0.85)
+        off = [rng.uniform(-0.08, 0.08) * length for length in third]
+        shapes.append(Shape(*look, (column + 0.5) * third[0] + off[0], (row + 0.5) * third[1] + off[1], side))
+    what = rng.choice((shapes[0].kind, shapes[0].name))
+    row, column = chosen[0]
+    image = paint_all(rng, size, ground, shapes)
+    return _picture(image, PLACE.ask(rng, split, what=what), PLACES[row][column], shapes)
+
+
+def relation(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """Which shape is beside another, or on which side of it."""
+    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
+    along = rng.choice(("x", "y"))
+    count = rng.choice((2, 2, 3))
+    length, across = size if along == "x" else size[::-1]
+    step = length / count
+    shapes = []
+    for i, look in enumerate(_different(rng, ground, count)):
+        side = min(step, across, length / 2) * rng.uniform(0.5, 0.75)
+        free = (step - side) / 2 * 0.8
+        here = (i + 0.5) * step + rng.uniform(-free, free)
+        there = across / 2 + rng.uniform(-1, 1) * min((across - side) / 2 * 0.9, 0.2 * step)
+        shapes.append(Shape(*look, *((here, there) if along == "x" else (there, here)), side))
+    before, after = rng.choice(SIDES[along])
+    first, second = shapes[:2] if rng.random() < 0.5 else shapes[-2:]
+    image = paint_all(rng, size, ground, shapes)
+    if rng.random() < 0.5:
+        flipped = rng.random() < 0.5
+        what, than = (second, first) if flipped else (first, second)
+        question = SIDE.ask(rng, split, what=what.kind, than=than.kind, one=before, other=after)
+        return _picture(image, question, SIDE_NAMES[along][flipped], shapes)
+    ends = [(before, shapes[1], shapes[0]), (after, shapes[-2], shapes[-1])]  # one shape only lies there
+    where, what, wanted = rng.choice(ends)
+    return _picture(image, NEIGHBOR.ask(rng, split, side=where, what=what.kind), wanted.kind, shapes)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of picture.
+
+    soft_tokens: the budget that its canvases fill.  share: of examples, among all families.
+    """
+
+    draw: Callable[[random.Random, Split, int], Picture]
+    soft_tokens: int
+    share: float
+
+
+FAMILIES: dict[str, Family] = {
+    "color": Family(color, 70, 0.12),
+    "kind": Family(kind, 70, 0.12),
+    "ground": Family(ground, 70, 0.04),
+    "count": Family(count, 70, 0.16),
+    "place": Family(place, 70, 0.10),
+    "relation": Family(relation, 70, 0.12),
+    "words": Family(words, 280, 0.18),
+    "numbers": Family(numbers, 280, 0.08),
+    "bar_chart": Family(bar_chart, 70, 0.08),
+}
+SHAPE_FAMILIES = ("color", "kind", "ground", "count", "place", "relation")
+
+
+def draw(rng: random.Random, split: Split) -> Picture:
+    """One picture of any family, each at its usual size."""
+    family = rng.choices(list(FAMILIES.values()), [f.share for f in FAMILIES.values()])[0]
+    return family.draw(rng, split, family.soft_tokens)
+
+
+def preview(out: str, seed: int = 1, each: int = 6) -> None:
+    """Writes a sheet with some pictures of each family, half of them held-out ones."""
+    rows = []
+    for name, family in FAMILIES.items():
+        for i in range(each):
+            rng = random.Random(f"{seed}/{name}/{i}")
+            picture = family.draw(rng, "train" if i < each // 2 else "held_out", family.soft_tokens)
+            rows.append(([picture.image], f"{name}: {picture.question}\n→ {picture.answer}"))
+    contact_sheet(rows, each, 300).save(out)
+
+
+if __name__ == "__main__":
+    preview(sys.argv[1])

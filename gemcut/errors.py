@@ -15,6 +15,7 @@ code 2.
     │   ├── BadMessages            messages that are not in OpenAI's shape
     │   ├── EmptyPrompt            nothing to read
     │   ├── PromptTooLong          more tokens than the context holds
+    │   ├── RequestTooLarge        more tokens than the engine's memory for keys and values holds
     │   ├── BadTools               a tool that is neither a JSON schema nor a typed function
     │   ├── TemplateFailed         the chat template raised or does not compile
     │   ├── BadTokenizer           tokenizer files that are missing, damaged or of another model
@@ -72,6 +73,10 @@ class EmptyPrompt(PromptError):
 
 class PromptTooLong(PromptError):
     """The prompt has more tokens than the context holds."""
+
+
+class RequestTooLarge(PromptError):
+    """The request could not run even alone: the memory for keys and values is too small for it."""
 
 
 class BadTools(PromptError):

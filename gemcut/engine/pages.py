@@ -158,10 +158,6 @@ class Pool:
         self.kept[page] -= 1
         self._free_if_unheld(page)
 
-    def would_free(self, page: int) -> bool:
-        """Whether to forget the page makes it free."""
-        return self.users[page] == 0 and self.kept[page] == 1
-
     def _free_if_unheld(self, page: int) -> None:
         if self.users[page] == 0 and self.kept[page] == 0:
             self.free.append(page)
@@ -317,13 +313,11 @@ class Pages:
         return self.full.take()
 
     def _take_sliding(self) -> int:
-        if not self.sliding.free:
-            self._forget_window(next(key for key, pages in self._windows.items() if self._gains(pages)))
+        users = self.sliding.users
+        while not self.sliding.free:  # windows overlap: a page may become free with the second one only
+            unused = (key for key, window in self._windows.items() if any(not users[page] for page in window))
+            self._forget_window(next(unused))
         return self.sliding.take()
-
-    def _gains(self, window: Sequence[int]) -> bool:
-        """Whether to give up this window makes a page free: others may hold all that it holds."""
-        return any(self.sliding.would_free(page) for page in window)
 
     def _forget_window(self, key: bytes) -> None:
         for page in self._windows.pop(key):

@@ -265,9 +265,7 @@ class Scheduler:
         drafts = self._drafts[progress.key][:num_drafts] if num_drafts else ()
         found = table.num_found * size  # below, the full-attention layers have theirs already
         positions = range(start, end)
-        full = tuple(
-            SCRATCH if at < found else table.full[at // size] * size + at % size for at in positions
-        )
+        full = tuple(SCRATCH if at < found else table.full[at // size] * size + at % size for at in positions)
         sliding = tuple(
             table.sliding[at // size - table.first_sliding] * size + at % size for at in positions
         )

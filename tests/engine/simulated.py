@@ -85,7 +85,9 @@ class Simulation:
         self.rows_run: Counter[int] = Counter()  # by request
         self.num_steps = 0
 
-    def step(self, drafter: Drafter = no_drafts, between: Callable[[], None] = lambda: None) -> tuple[Rows, ...]:
+    def step(
+        self, drafter: Drafter = no_drafts, between: Callable[[], None] = lambda: None
+    ) -> tuple[Rows, ...]:
         """One step, with `between` called while it runs."""
         drafts = {progress.key: drafter(progress) for progress in self.scheduler.running}
         step = self.scheduler.next_step(drafts)

@@ -21,7 +21,9 @@ SMALL_STEPS = Limits(step_tokens=16, max_running=8)
 
 def talk(length: int, seed: int) -> tuple[int, ...]:
     """Some text, another one for each seed; no token ends a reply."""
-    return tuple(1 + (seed * 31 + place * place + place // 3 * seed) % (VOCABULARY - 1) for place in range(length))
+    return tuple(
+        1 + (seed * 31 + place * place + place // 3 * seed) % (VOCABULARY - 1) for place in range(length)
+    )
 
 
 def asked(number: int, prompt: Sequence[int], max_tokens: int = 5, **more: object) -> Request:
@@ -325,7 +327,10 @@ def test_limits_leave_every_running_request_a_row() -> None:
 
 PIECES = st.sampled_from(
     [(talk(length, seed), None) for length, seed in ((1, 3), (4, 1), (5, 2), (9, 4), (13, 5))]
-    + [((1,) * length, (content, whole)) for length, content, whole in ((3, b"a", True), (6, b"b", True), (7, b"c", False))]
+    + [
+        ((1,) * length, (content, whole))
+        for length, content, whole in ((3, b"a", True), (6, b"b", True), (7, b"c", False))
+    ]
 )
 
 
@@ -365,7 +370,9 @@ class Anything(RuleBasedStateMachine):
         layout = PageLayout(
             page_tokens=page_tokens, window=window, full_pages=pages[0], sliding_pages=least + pages[1]
         )
-        self.world = Simulation(layout, Limits(step_tokens=step_tokens, max_running=min(running, step_tokens)))
+        self.world = Simulation(
+            layout, Limits(step_tokens=step_tokens, max_running=min(running, step_tokens))
+        )
 
     @rule(
         pieces=st.lists(PIECES, min_size=1, max_size=4),
@@ -375,9 +382,7 @@ class Anything(RuleBasedStateMachine):
     )
     def arrive(self, pieces: list, max_tokens: int, samples: int, adapter: bytes) -> None:  # type: ignore[type-arg]
         parts = put_together(pieces)
-        request = asked(
-            len(self.requests), (), max_tokens, num_samples=samples, adapter=adapter
-        )
+        request = asked(len(self.requests), (), max_tokens, num_samples=samples, adapter=adapter)
         request = dataclasses.replace(request, **parts)  # type: ignore[arg-type]
         self.requests[request.id] = request
         try:
@@ -401,7 +406,9 @@ class Anything(RuleBasedStateMachine):
 
     @invariant()
     def no_more_rows_than_asked(self) -> None:
-        for (number, _), reply in getattr(self, "world", None).replies.items() if hasattr(self, "world") else ():
+        for (number, _), reply in (
+            getattr(self, "world", None).replies.items() if hasattr(self, "world") else ()
+        ):
             if number not in self.cancelled:
                 assert reply == naive_reply(self.requests[number])[: len(reply)]
 

@@ -6,12 +6,13 @@ T new tokens of a sequence, S keys seen, K key/value heads, D head width.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gemcut.config import AttentionKind, TextConfig
-from gemcut.kernels.attention import Sight
+from gemcut.kernels.attention import PageSight, Sight
 from gemcut.model.layer_plan import LayerSpec
 
 KeysValues = tuple[Tensor, Tensor]  # each (S, K, D)
@@ -92,20 +93,77 @@ class PlainCache:
         return kept_k, kept_v
 
 
+class Writer(Protocol):
+    """Takes a step's fresh keys and values to those of earlier steps."""
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """Writes a layer's fresh K and V, (N, K, D) each; returns what the step's sights look at."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainWriter:
+    """Writes into the cache of one sequence."""
+
+    cache: PlainCache
+    slots: Mapping[AttentionKind, Slots]
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """See `PlainCache.extend`."""
+        return self.cache.extend(spec, fresh, self.slots[spec.kind])
+
+
+class PagedCache:
+    """Keys and values of many sequences, each layer's in a pool of slots.
+
+    num_slots: of a pool, for each kind of layer.  Which slot holds what is for others to know.
+    """
+
+    def __init__(self, num_slots: Mapping[AttentionKind, int]) -> None:
+        self.num_slots = num_slots
+        self._layers: dict[int, KeysValues] = {}
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory held."""
+        return sum(2 * keys.numel() * keys.element_size() for keys, _ in self._layers.values())
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues, slots: Tensor) -> KeysValues:
+        """Writes a layer's fresh K and V, (N, K, D) each, to slots (N,); returns the pools, (slots, K, D)."""
+        if spec.index not in self._layers:
+            shape = (self.num_slots[spec.kind], *fresh[0].shape[1:])
+            self._layers[spec.index] = (fresh[0].new_zeros(shape), fresh[1].new_zeros(shape))
+        pools = self._layers[spec.index]
+        for pool, new in zip(pools, fresh, strict=True):
+            pool[slots] = new
+        return pools
+
+
+@dataclass(frozen=True)
+class PageWriter:
+    """Writes into pages: each row to its slot, (N,) int64 for each kind of layer."""
+
+    cache: PagedCache
+    slots: Mapping[AttentionKind, Tensor]
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """See `PagedCache.extend`."""
+        return self.cache.extend(spec, fresh, self.slots[spec.kind])
+
+
 @dataclass(frozen=True)
 class Step:
     """Where the rows of a step stand.
 
     positions: (N,) int64, of each row in its sequence.
     sights: what the rows see, for each kind of layer.
-    cache, slots: earlier keys and values, and the places of the fresh ones; None in training and scoring.
+    writer: what keeps the fresh keys and values beside earlier ones; None in training and scoring.
     outputs: (M,) int64, the rows whose result is wanted, as many of each group, in order; None for all.
     """
 
     positions: Tensor
-    sights: Mapping[AttentionKind, Sight]
-    cache: PlainCache | None
-    slots: Mapping[AttentionKind, Slots]
+    sights: Mapping[AttentionKind, Sight | PageSight]
+    writer: Writer | None
     outputs: Tensor | None
 
     def take(self, rows: Tensor) -> "Step":
@@ -116,7 +174,7 @@ class Step:
 
     def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
         """The K and V that this layer's rows see: the fresh ones, behind what the cache holds."""
-        return fresh if self.cache is None else self.cache.extend(spec, fresh, self.slots[spec.kind])
+        return fresh if self.writer is None else self.writer.extend(spec, fresh)
 
 
 def image_blocks(in_image: Tensor) -> Tensor:
@@ -164,7 +222,7 @@ def packed_step(
         alike = sequences[..., :, None] == sequences[..., None, :]
         mask = sliding.mask | (same_image(images, images) & alike & near)
         sights["sliding_attention"] = replace(sliding, mask=mask, band=None)
-    return Step(positions=positions.reshape(-1), sights=sights, cache=None, slots={}, outputs=None)
+    return Step(positions=positions.reshape(-1), sights=sights, writer=None, outputs=None)
 
 
 def whole_sequences(
@@ -185,7 +243,7 @@ def whole_sequences(
         sights["sliding_attention"] = replace(
             _sight(positions[:length], 0, 0, config.sliding_window, images), groups=groups
         )
-    return Step(positions=positions, sights=sights, cache=None, slots={}, outputs=None)
+    return Step(positions=positions, sights=sights, writer=None, outputs=None)
 
 
 def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: Tensor | None = None) -> Step:
@@ -210,7 +268,7 @@ def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: 
         slots[kind] = Slots(rows=rows, slots=(start + rows) % window, past=past, seen=seen)
         blocks = images if kind == "sliding_attention" else None
         sights[kind] = _sight(positions, start - num_past, start, window, blocks)
-    return Step(positions=positions, sights=sights, cache=cache, slots=slots, outputs=outputs)
+    return Step(positions=positions, sights=sights, writer=PlainWriter(cache, slots), outputs=outputs)
 
 
 def _sight(positions: Tensor, oldest: int, start: int, window: int, images: Tensor | None) -> Sight:

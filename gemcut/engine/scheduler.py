@@ -144,7 +144,7 @@ class Scheduler:
                 self._read_chunk(progress, self._left, first=False)
 
     def _read_chunk(self, progress: Progress, most: int, first: bool) -> None:
-        """Plans up to `most` rows more; for the `first` in the queue at least the next token or whole image."""
+        """Plans up to `most` rows more; for the `first` of all at least a token or a whole image."""
         start = self._ends.get(progress, progress.computed)
         end = progress.chunk_end(start, min(start + most, len(progress.ids)))
         if first and end == start:

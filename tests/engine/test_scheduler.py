@@ -80,7 +80,7 @@ def test_guesses_change_nothing_but_the_number_of_steps(drafter: object) -> None
 
 
 def test_wrong_guesses_at_the_windows_edge_take_nothing_from_the_window() -> None:
-    """A rotating cache cannot go back once it has turned: rejected rows had overwritten what is still seen."""
+    """A rotating cache cannot go back once it has turned: rejected rows had overwritten what is seen."""
     tight = PageLayout(page_tokens=1, window=4, full_pages=80, sliding_pages=9)
     for length in range(1, 12):
         world = simulation(tight)
@@ -102,7 +102,7 @@ def rows_of(world: Simulation, request: Request) -> int:
 
 
 def test_a_beginning_is_found_after_another_request_went_on_far_past_it() -> None:
-    """Others keep only the last window of sliding layers, so A's 3,000 tokens made B read everything again."""
+    """Others keep only the last window of sliding layers, so A's 3,000 tokens made B read it all again."""
     layout = PageLayout(page_tokens=16, window=512, full_pages=600, sliding_pages=120)
     world = simulation(layout, Limits(step_tokens=256, max_running=4))
     beginning = talk(1000, 1)

@@ -106,7 +106,7 @@ class PageRows:
 
 @dataclass(frozen=True)
 class Rows:
-    """What one sequence computes in a step: its tokens at positions `start`, `start` + 1, …
+    """What one sequence computes in a step: its tokens from position `start` on.
 
     ids: known tokens, and behind them `num_drafts` guesses.
     chooses: whether the next token is to be chosen, from the last known token's row and those of the guesses.

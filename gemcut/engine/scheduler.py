@@ -144,7 +144,7 @@ class Scheduler:
                 self._read_chunk(progress, self._left, first=False)
 
     def _read_chunk(self, progress: Progress, most: int, first: bool) -> None:
-        """Plans up to `most` rows more; for the `first` in the queue at least the next token or whole image."""
+        """Plans up to `most` rows more; for the `first` of all at least a token or a whole image."""
         start = self._ends.get(progress, progress.computed)
         end = progress.chunk_end(start, min(start + most, len(progress.ids)))
         if first and end == start:
@@ -264,11 +264,11 @@ class Scheduler:
         num_drafts = max(0, end - len(progress.ids))
         drafts = self._drafts[progress.key][:num_drafts] if num_drafts else ()
         found = table.num_found * size  # below, the full-attention layers have theirs already
-        positions = range(start, end)
-        full = tuple(SCRATCH if at < found else table.full[at // size] * size + at % size for at in positions)
-        sliding = tuple(
-            table.sliding[at // size - table.first_sliding] * size + at % size for at in positions
-        )
+        places = [divmod(position, size) for position in range(start, end)]
+        full = [table.full[page] * size + at for page, at in places]
+        full[: max(0, found - start)] = [SCRATCH] * min(max(0, found - start), len(full))
+        first = table.first_sliding
+        sliding = [table.sliding[page - first] * size + at for page, at in places]
         return Rows(
             progress=progress,
             start=start,
@@ -276,8 +276,8 @@ class Scheduler:
             num_drafts=num_drafts,
             chooses=end >= len(progress.ids),
             kinds={
-                "full_attention": PageRows(full, table.full, 0),
-                "sliding_attention": PageRows(sliding, table.sliding, table.first_sliding),
+                "full_attention": PageRows(tuple(full), table.full, 0),
+                "sliding_attention": PageRows(tuple(sliding), table.sliding, first),
             },
         )
 
@@ -289,12 +289,17 @@ class Scheduler:
         end = rows.start + len(rows.ids) - rows.num_drafts + max(0, len(tokens) - 1)
         progress.ids += tokens
         progress.computed = end
+        if end // size > rows.start // size:
+            self._turn_page(progress, rows.start, end)
+
+    def _turn_page(self, progress: Progress, start: int, end: int) -> None:
+        """Makes findable what was filled while `start` became `end` tokens, and leaves what nobody sees."""
         progress.hashes.extend(progress.ids)
-        keys = progress.hashes.of_pages
-        self.pages.publish(progress.table, keys, rows.start, end)
+        keys, size = progress.hashes.of_pages, self.layout.page_tokens
+        self.pages.publish(progress.table, keys, start, end)
         for edge in sorted(edge for edge in progress.edges if edge <= end):
             self.pages.keep_window(progress.table, keys, edge)
             progress.edges.remove(edge)
         self.pages.slide(progress.table, end)
-        for key in keys[rows.start // size : end // size]:
+        for key in keys[start // size : end // size]:
             self._read_no_longer(key, progress)

@@ -73,7 +73,7 @@ def test_the_start_tells_what_fits() -> None:
     assert planned("e2b", 2 * GB).lines() == [
         "memory for keys and values: 2 GB in pages of 16 tokens",
         "  3 full-attention layers × 2 KiB a token: 290,656 tokens",
-        "  12 sliding layers × 1 KiB a token of the last 512: 33 windows",
+        "  12 sliding layers × 1 KiB a token of the last 512: 32 windows",
         "  one request of 131,072 tokens takes 805 MB + 6.29 MB",
     ]
     assert planned("31b", 16 * GB).lines()[-1] == (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Progress
@@ -80,7 +80,7 @@ def test_guesses_change_nothing_but_the_number_of_steps(drafter: object) -> None
 
 
 def test_wrong_guesses_at_the_windows_edge_take_nothing_from_the_window() -> None:
-    """A rotating cache cannot go back once it has turned: rejected rows had overwritten what is still seen."""
+    """A rotating cache cannot go back once it has turned: rejected rows had overwritten what is seen."""
     tight = PageLayout(page_tokens=1, window=4, full_pages=80, sliding_pages=9)
     for length in range(1, 12):
         world = simulation(tight)
@@ -102,7 +102,7 @@ def rows_of(world: Simulation, request: Request) -> int:
 
 
 def test_a_beginning_is_found_after_another_request_went_on_far_past_it() -> None:
-    """Others keep only the last window of sliding layers, so A's 3,000 tokens made B read everything again."""
+    """Others keep only the last window of sliding layers, so A's 3,000 tokens made B read it all again."""
     layout = PageLayout(page_tokens=16, window=512, full_pages=600, sliding_pages=120)
     world = simulation(layout, Limits(step_tokens=256, max_running=4))
     beginning = talk(1000, 1)
@@ -354,7 +354,8 @@ class Anything(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.requests: dict[int, Request] = {}
-        self.cancelled: set[int] = set()
+        self.cancelled: set[int] = set()  # and those that were refused
+        self.world = simulation()
 
     @initialize(
         page_tokens=st.sampled_from([1, 2, 4]),
@@ -395,26 +396,17 @@ class Anything(RuleBasedStateMachine):
         for _ in range(times):
             self.world.step(lambda progress: self.guess(progress, guesses))
 
-    @rule(number=st.integers(0, 20), during=st.booleans())
-    def cancel(self, number: int, during: bool) -> None:
+    @precondition(lambda self: self.requests)
+    @rule(place=st.integers(0, 20), during=st.booleans())
+    def cancel(self, place: int, during: bool) -> None:
+        number = place % len(self.requests)
         self.cancelled.add(number)
         if during:
             self.world.step(between=lambda: self.world.scheduler.cancel(number))
         else:
             self.world.scheduler.cancel(number)
-        self.requests.setdefault(number, asked(number, (1,), 1))  # its number is spent
-
-    @invariant()
-    def no_more_rows_than_asked(self) -> None:
-        for (number, _), reply in (
-            getattr(self, "world", None).replies.items() if hasattr(self, "world") else ()
-        ):
-            if number not in self.cancelled:
-                assert reply == naive_reply(self.requests[number])[: len(reply)]
 
     def teardown(self) -> None:
-        if not hasattr(self, "world"):
-            return
         self.world.run(most_steps=3000)
         for number, request in self.requests.items():
             if number not in self.cancelled:
@@ -433,5 +425,5 @@ class Anything(RuleBasedStateMachine):
 
 TestAnything = Anything.TestCase
 TestAnything.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -23,7 +23,8 @@ code 2.
     │   └── BadMedia               an image, sound or video that cannot be read, or is too large
     ├── BadSampling            options of sampling that are out of range or contradict each other
     ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
-    └── BadTraining            training data or options that cannot be used
+    ├── BadTraining            training data or options that cannot be used
+    └── EngineFailed           the engine has stopped: it was closed, or met a fault of its own
 """
 
 
@@ -109,3 +110,7 @@ class BadOption(GemcutError):
 
 class BadTraining(GemcutError):
     """Training data or options cannot be used."""
+
+
+class EngineFailed(GemcutError):
+    """The engine has stopped: it was closed, or met a fault of its own."""

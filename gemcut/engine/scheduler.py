@@ -78,6 +78,12 @@ class Scheduler:
         for progress in tuple(self._samples.get(request_id, ())):
             self._end(progress)
 
+    def end(self, key: Key) -> None:
+        """Ends one sample of a request, if it has not ended; its pages are free at once."""
+        for progress in tuple(self._samples.get(key[0], ())):
+            if progress.key == key:
+                self._end(progress)
+
     def next_step(self, drafts: Mapping[Key, Sequence[int]]) -> tuple[Rows, ...]:
         """The rows to run now; none where no request is left.
 

@@ -61,7 +61,7 @@ def run(
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
         from gemcut.cli.opening import open_model, read_tool_file
-        from gemcut.engine.sampling import SamplingParams
+        from gemcut.engine.sampling_params import SamplingParams
         from gemcut.media.video import VideoOptions
         from gemcut.prompt.media import MediaOptions
 

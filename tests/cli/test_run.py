@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gemcut.cli.main import build_app
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
 from tests.cli.fake import CALL, WEATHER, CtrlC, FakeGemma, said
 
 Run = Callable[..., Result]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gemcut.kernels.norm import at_least_float32
 
-BLOCK = 512  # logits whose largest is taken first
+BLOCK = 128  # logits whose largest is taken first
 
 
 @dataclass(frozen=True)

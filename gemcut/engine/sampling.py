@@ -6,7 +6,7 @@ What is filtered is decided by thresholds, so equal logits share their fate and 
 Letters: R rows, V vocabulary, K likeliest tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,8 +22,13 @@ from gemcut.kernels.norm import at_least_float32
 
 ONE = 2**44  # the likeliest token's weight: the sum of 2^18 such stays below 2^63
 BLOCK = 512  # weights that are summed first
-NUCLEUS = 1024  # likeliest tokens among which top_p alone is tried before all are sorted
-ROWS_AT_ONCE = 16  # that are drawn together, which bounds the memory of their weights
+NUCLEUS = 512  # likeliest tokens among which top_p alone is tried before all are sorted
+ROWS_AT_ONCE = {
+    "cpu": 2,
+    "cuda": 16,
+}  # drawn together: as many as the cache holds, which bounds the memory too
+PEAK_BLOCK = 64  # logits whose largest is taken first
+FEW = 256  # of top_k, so that most logits need not be looked at
 
 PARAMETERS = np.dtype(
     [
@@ -49,6 +54,7 @@ class BatchSampler:
         self._parameters = np.zeros(num_slots, PARAMETERS)
         self._adjustments = Adjustments(num_slots, device)
         self._device = device
+        self._rows_at_once = ROWS_AT_ONCE[device.type]
 
     def put(
         self,
@@ -108,13 +114,18 @@ class BatchSampler:
         if greedy.any():
             rows = np.flatnonzero(greedy)
             chosen[torch.from_numpy(rows).to(self._device)] = self._take(logits, rows).argmax(-1)
-        drawn = np.flatnonzero(~greedy)
-        for start in range(0, len(drawn), ROWS_AT_ONCE):
-            rows = drawn[start : start + ROWS_AT_ONCE]
-            weights = filtered(self._take(logits, rows), parameters[rows])
+        few = (parameters["top_k"] > 0) & (parameters["top_k"] <= FEW)
+        for rows in self._parts(~greedy & few, ~greedy & ~few):
             mark = torch.from_numpy(marks[rows]).to(self._device)
-            chosen[torch.from_numpy(rows).to(self._device)] = draw(weights, mark)
+            here = torch.from_numpy(rows).to(self._device)
+            chosen[here] = _drawn(self._take(logits, rows), parameters[rows], mark)
         return chosen
+
+    def _parts(self, *groups: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+        for group in groups:
+            rows = np.flatnonzero(group)
+            for start in range(0, len(rows), self._rows_at_once):
+                yield rows[start : start + self._rows_at_once]
 
     def _take(self, x: Tensor, rows: NDArray[np.int64]) -> Tensor:
         return x if len(rows) == len(x) else x[torch.from_numpy(rows).to(self._device)]
@@ -126,6 +137,31 @@ def _masked(logits: Tensor, permitted: Tensor | None) -> Tensor:
     masked = logits.masked_fill(~permitted, float("-inf"))
     lost = masked.amax(-1, keepdim=True) == float("-inf")
     return masked.masked_fill_(lost & permitted, 0)
+
+
+def _drawn(logits: Tensor, parameters: NDArray[np.void], mark: Tensor) -> Tensor:
+    """Token ids (R,) of logits (R, V), where all rows have a top_k of at most FEW or none has."""
+    top_k = int(parameters["top_k"].max())
+    if not 0 < top_k <= FEW:
+        return draw(filtered(logits, parameters), mark)
+    some, ids = contenders(logits, top_k)
+    return ids.gather(1, draw(filtered(some, parameters), mark)[:, None])[:, 0]
+
+
+def contenders(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """The logits (R, M) that may be among the top_k of their row, and their ids (R, M) in ascending order.
+
+    They are in the blocks whose largest is no less than the top_k-th block's: top_k tokens are as large.
+    """
+    rows, size = logits.shape
+    padded = F.pad(logits, (0, -size % PEAK_BLOCK), value=float("-inf")) if size % PEAK_BLOCK else logits
+    split = padded.view(rows, -1, PEAK_BLOCK)
+    peaks = split.amax(-1)  # (R, V / PEAK_BLOCK)
+    least = peaks.topk(min(top_k, peaks.shape[1])).values[:, -1:]
+    count = int((peaks >= least).sum(1).max())
+    blocks = peaks.topk(count).indices.sort().values[..., None]  # (R, count, 1)
+    ids = blocks * PEAK_BLOCK + torch.arange(PEAK_BLOCK, device=logits.device)
+    return split.gather(1, blocks.expand(-1, -1, PEAK_BLOCK)).flatten(1), ids.flatten(1)
 
 
 def filtered(logits: Tensor, parameters: NDArray[np.void]) -> Tensor:
@@ -189,7 +225,7 @@ def draw(weights: Tensor, mark: Tensor) -> Tensor:
 
     mark: float64 in [0, 1).  Sums of blocks come first, so only one block of a row is summed up one by one.
     """
-    padded = F.pad(weights, (0, -weights.shape[1] % BLOCK))
+    padded = F.pad(weights, (0, -weights.shape[1] % BLOCK)) if weights.shape[1] % BLOCK else weights
     blocks = padded.view(len(weights), -1, BLOCK)  # (R, V / BLOCK, BLOCK)
     sums = blocks.sum(-1)
     ends = sums.cumsum(-1)

@@ -1,4 +1,4 @@
-"""Sampling for a batch: the distribution against transformers', and the same tokens alone and in any batch."""
+"""Sampling for a batch: the distribution against transformers'; the same tokens alone and in any batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList
 from transformers.generation import logits_process as theirs
 
 from gemcut.engine import sampling as module
-from gemcut.engine.sampling import ONE, PARAMETERS, BatchSampler, draw, filtered
+from gemcut.engine.sampling import ONE, PARAMETERS, BatchSampler, contenders, draw, filtered
 from gemcut.engine.sampling_params import Sampling
 
 CPU = torch.device("cpu")
@@ -70,11 +70,27 @@ def test_the_distribution_equals_that_of_transformers(
 
 
 def test_equally_likely_tokens_share_their_fate_at_top_k() -> None:
-    """As in transformers: bfloat16 makes many logits equal, and which of them is found first must not count."""
+    """As in transformers: bfloat16 makes many logits equal, and which of them comes first must not count."""
     scores = torch.tensor([2.0, 1.0, 1.0, 1.0, 0.0])
     want = theirs.TopKLogitsWarper(2)(None, scores[None].clone())[0].softmax(0)
     torch.testing.assert_close(distribution(Sampling(top_k=2), scores), want.double())
     assert (want > 0).tolist() == [True, True, True, True, False]
+
+
+@given(st.integers(0, 50), st.integers(1, 40), st.sampled_from([50, 2048, 5000]), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_top_k_cannot_take_is_not_looked_at_and_changes_nothing(
+    seed: int, top_k: int, size: int, rounded: bool
+) -> None:
+    scores = logits(seed, size, rows=3)
+    scores = scores.round() if rounded else scores  # many of them equal
+    row = np.zeros(3, PARAMETERS)
+    row[:] = (1.0, top_k, 0.9, 0.01, 0, 0, -1)
+    marks = torch.tensor([0.0, 0.5, 0.999], dtype=torch.float64)
+    some, ids = contenders(scores, top_k)
+    want = draw(filtered(scores, row), marks)
+    assert torch.equal(ids.gather(1, draw(filtered(some, row), marks)[:, None])[:, 0], want)
+    assert size < 5000 or rounded or some.shape[1] < size
 
 
 def test_a_nucleus_of_more_tokens_than_are_tried_first_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +117,7 @@ def test_bias_and_repetition_penalty_equal_those_of_transformers(
     )
     want = chain(seen, logits(seed).clone())[0]
     sampling = replace(PLAIN, repetition_penalty=penalty, logit_bias=((id_, bias),), suppress_ids=(11,))
-    torch.testing.assert_close(adjusted(sampling, logits(seed), prompt, made), want)
+    torch.testing.assert_close(adjusted(sampling, logits(seed), prompt, made), want, atol=1e-5, rtol=0)
 
 
 def adjusted(

@@ -23,10 +23,8 @@ from gemcut.kernels.norm import at_least_float32
 ONE = 2**44  # the likeliest token's weight: the sum of 2^18 such stays below 2^63
 BLOCK = 512  # weights that are summed first
 NUCLEUS = 512  # likeliest tokens among which top_p alone is tried before all are sorted
-ROWS_AT_ONCE = {
-    "cpu": 2,
-    "cuda": 16,
-}  # drawn together: as many as the cache holds, which bounds the memory too
+ROWS_AT_ONCE = 16  # drawn together, which bounds the memory of their weights
+ROWS_IN_CACHE = 2  # the same on a CPU, where they are read again and again
 PEAK_BLOCK = 64  # logits whose largest is taken first
 FEW = 256  # of top_k, so that most logits need not be looked at
 
@@ -54,7 +52,7 @@ class BatchSampler:
         self._parameters = np.zeros(num_slots, PARAMETERS)
         self._adjustments = Adjustments(num_slots, device)
         self._device = device
-        self._rows_at_once = ROWS_AT_ONCE[device.type]
+        self._rows_at_once = ROWS_IN_CACHE if device.type == "cpu" else ROWS_AT_ONCE
 
     def put(
         self,

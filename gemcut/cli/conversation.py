@@ -10,7 +10,7 @@ from gemcut.cli.answer import Answer, json_text, show_answer
 from gemcut.cli.attachments import Part, attachment, question
 from gemcut.cli.screen import Screen
 from gemcut.cli.transcript import Transcript, load_transcript, save_transcript
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
 from gemcut.errors import GemcutError
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall

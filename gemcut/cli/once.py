@@ -4,10 +4,11 @@ from typing import Any
 
 import typer
 
-from gemcut.api import Gemma, Reply
+from gemcut.api import Gemma
 from gemcut.cli.answer import json_text, show_answer
 from gemcut.cli.conversation import Settings, call_json, with_system
 from gemcut.cli.screen import Screen
+from gemcut.reply import Reply
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 

@@ -59,8 +59,15 @@ MinP = Annotated[
 RepetitionPenalty = Annotated[
     float | None, typer.Option(help="Above 1, tokens that were said become unlikelier.")
 ]
+PresencePenalty = Annotated[
+    float, typer.Option(help="Above 0, tokens that the answer has become unlikelier, -2 to 2.")
+]
+FrequencyPenalty = Annotated[
+    float, typer.Option(help="Above 0, they do so each time they come again, -2 to 2.")
+]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same answer.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Stop after this many tokens, thoughts included.")]
+MinTokens = Annotated[int, typer.Option(help="Do not stop before this many tokens.")]
 Stop = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="Stop where the answer comes to this text; may be repeated."),

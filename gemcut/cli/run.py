@@ -41,8 +41,11 @@ def run(
     top_p: options.TopP = None,
     min_p: options.MinP = None,
     repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = 0.0,
+    frequency_penalty: options.FrequencyPenalty = 0.0,
     seed: options.Seed = None,
     max_tokens: options.MaxTokens = None,
+    min_tokens: options.MinTokens = 0,
     stop: options.Stop = None,
     as_json: options.AsJson = False,
     device: options.Device = None,
@@ -61,7 +64,7 @@ def run(
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
         from gemcut.cli.opening import open_model, read_tool_file
-        from gemcut.engine.sampling import SamplingParams
+        from gemcut.engine.sampling_params import SamplingParams
         from gemcut.media.video import VideoOptions
         from gemcut.prompt.media import MediaOptions
 
@@ -74,8 +77,11 @@ def run(
         top_p=top_p,
         min_p=min_p,
         repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
         seed=seed,
         max_tokens=max_tokens,
+        min_tokens=min_tokens,
         stop=() if stop is None else tuple(stop),
     )
     declared = () if tools is None else read_tool_file(tools)

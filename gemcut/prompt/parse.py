@@ -79,12 +79,7 @@ class ReplyParser:
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._special = tokenizer.special
-        self._ends = {
-            self._special.turn_close,
-            self._special.eos,
-            self._special.response_open,
-            self._special.turn_open,
-        }
+        self._ends = end_ids(self._special)
         self._stream = TextStream(tokenizer)
         self._state: Literal["text", "thought", "call", "ended"] = "text"
         self._header = ""  # of a thought or call: its text as long as that is not known to be over
@@ -172,6 +167,11 @@ class ReplyParser:
             raise MalformedCall("its last string is not closed")
         texts = [self._tokenizer.decode(stretch, special=True) for stretch in stretches]
         return [Quoted(text) if number % 2 else text for number, text in enumerate(texts)]
+
+
+def end_ids(special: SpecialTokens) -> frozenset[int]:
+    """The tokens with which a reply is over."""
+    return frozenset((special.turn_close, special.eos, special.response_open, special.turn_open))
 
 
 def open_tail(prompt_ids: Sequence[int], special: SpecialTokens) -> Sequence[int]:

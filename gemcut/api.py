@@ -3,19 +3,31 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from gemcut.engine.constraint import (
+    ConstrainedSampler,
+    Constraint,
+    ConstraintOptions,
+    Grammar,
+    GrammarVocabulary,
+    lark_grammar,
+    regex_grammar,
+    schema_grammar,
+)
 from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.naive import Token, check_prompt, generate
-from gemcut.engine.sampling import Sampler, SamplingParams
+from gemcut.engine.sampling import Chooser, Sampler, SamplingParams
 from gemcut.engine.stop_strings import StopStrings
-from gemcut.errors import PromptError
+from gemcut.errors import BadConstraint, PromptError
 from gemcut.load import Dtype, Loaded, load
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
+from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
 from gemcut.prompt.messages import Conversation, ToolCall, with_media
@@ -168,11 +180,26 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Reply:
         """The model's whole answer; see `stream`."""
-        conversation = with_media(messages, images, audio, videos)
-        deltas = list(self.stream(conversation, tools=tools, think=think, media=media, sampling=sampling))
+        deltas = list(
+            self.stream(
+                with_media(messages, images, audio, videos),
+                tools=tools,
+                think=think,
+                media=media,
+                schema=schema,
+                regex=regex,
+                grammar=grammar,
+                constrain_tools=constrain_tools,
+                sampling=sampling,
+            )
+        )
         finish = deltas[-1].finish
         assert finish is not None, "a stream ends with its finish"
         return Reply(
@@ -195,6 +222,10 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Iterator[Delta]:
         """The model's answer piece by piece, the last piece saying how it ended.
@@ -202,15 +233,41 @@ class Gemma:
         messages: a string, or a list of messages in OpenAI's shape.  images, audio, videos: paths, URLs,
         bytes, PIL images or arrays that go into the last user's message.  tools: JSON schemas or typed
         functions.  think: let the model think before it answers.  media: how images, sound and video are
-        read.  sampling: None takes the model's own defaults.
-        Raises PromptError, BadMedia and BadSampling before the first piece.
+        read.
+        schema, regex, grammar: what the answer's text must follow, one of them: a JSON schema or a pydantic
+        model, a regular expression for the whole text, a context-free grammar in Lark's syntax. Thoughts come
+        before it.  constrain_tools: whether calls can only be those that the tools declare.
+        sampling: None takes the model's own defaults.
+        Raises PromptError, BadMedia, BadConstraint and BadSampling before the first piece.
         """
         clock = _Clock()
+        params = SamplingParams() if sampling is None else sampling
+        follow = self._grammar(schema, regex, grammar)
         conversation = with_media(messages, images, audio, videos)
         prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        params = SamplingParams() if sampling is None else sampling
         check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
-        return self._stream(prompt, params, self._tokens(prompt, params), clock)
+        options = ConstraintOptions(follow, think, params.max_thought_tokens)
+        return self._stream(prompt, params, self._tokens(prompt, params, options), clock)
+
+    def _grammar(self, schema: Schema | None, regex: str | None, grammar: str | None) -> Grammar | None:
+        """The grammar of the answer, or None; raises BadConstraint where it cannot be."""
+        given = {"schema": schema, "regex": regex, "grammar": grammar}
+        if len(names := [name for name, value in given.items() if value is not None]) > 1:
+            raise BadConstraint(f"{' and '.join(names)} are given; a reply can follow one of them")
+        follow = None
+        if schema is not None:
+            follow = schema_grammar(schema)
+        elif regex is not None:
+            follow = regex_grammar(regex)
+        elif grammar is not None:
+            follow = lark_grammar(grammar)
+        if follow is not None:
+            self._vocabulary.matcher(follow)  # before any work on the prompt
+        return follow
+
+    @cached_property
+    def _vocabulary(self) -> GrammarVocabulary:
+        return GrammarVocabulary(self.tokenizer, self.config.text.vocab_size)
 
     def _stream(
         self, prompt: Prompt, params: SamplingParams, tokens: Iterator[Token], clock: "_Clock"
@@ -305,9 +362,15 @@ class Gemma:
             )
         return ids
 
-    def _tokens(self, prompt: Prompt, params: SamplingParams) -> Iterator[Token]:
+    def _tokens(
+        self, prompt: Prompt, params: SamplingParams, options: ConstraintOptions | None = None
+    ) -> Iterator[Token]:
         generation = self._loaded.generation
-        sampler = Sampler.resolve(params, generation)
+        drawn = Sampler.resolve(params, generation)
+        sampler: Chooser = drawn
+        if options is not None and (options.grammar is not None or options.max_thought_tokens is not None):
+            constraint = Constraint(self._vocabulary, options, prompt.token_ids)
+            sampler = ConstrainedSampler(drawn, constraint)
         soft = self._encoder.encode(prompt.media)
         return generate(self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gemcut.engine.sampling import Sampler
+from gemcut.engine.sampling import Chooser
 from gemcut.errors import EmptyPrompt, PromptTooLong
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import PlainCache, next_step
@@ -40,13 +40,14 @@ def generate(
     model: Gemma4,
     prompt_ids: Sequence[int],
     soft: torch.Tensor,
-    sampler: Sampler,
+    sampler: Chooser,
     stop_ids: Sequence[int],
     max_tokens: int | None,
 ) -> Iterator[Token]:
     """The reply's tokens as they are made, the stop token included.
 
     soft: (S, C), the soft tokens of the prompt's media, one for each placeholder.
+    sampler: a `Sampler`, or a `ConstrainedSampler`.
     Ends after a stop id, after max_tokens, or when the context is full.  Raises EmptyPrompt, PromptTooLong.
     """
     config = model.config.text

@@ -7,6 +7,7 @@ tokens whatever else runs.  Letters: V vocabulary.
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class SamplingParams:
     seed: the same seed gives the same tokens; None draws a new one.
     max_tokens: None goes on until the model stops or the context is full.
     stop: texts that end the reply and are not part of it; one string or several.
+    max_thought_tokens: how many tokens a thought may have before it is closed; None for any number.
 
     Raises BadSampling for values out of range and for filters that greedy choice (temperature 0) would
     ignore.
@@ -39,6 +41,7 @@ class SamplingParams:
     seed: int | None = None
     max_tokens: int | None = None
     stop: str | Sequence[str] = ()
+    max_thought_tokens: int | None = None
 
     def __post_init__(self) -> None:
         checks = (
@@ -48,10 +51,11 @@ class SamplingParams:
             ("repetition_penalty", self.repetition_penalty, 0.01, 100.0, "1 is none"),
             ("top_k", self.top_k, 1, float("inf"), "a number as large as the vocabulary keeps all tokens"),
             ("max_tokens", self.max_tokens, 1, float("inf"), "leave it out for no limit but the context"),
+            ("max_thought_tokens", self.max_thought_tokens, 1, float("inf"), "leave it out for no limit"),
             ("seed", self.seed, 0, 2**63 - 1, "leave it out for a new one each time"),
         )
         for name, value, low, high, hint in checks:
-            if name in ("top_k", "max_tokens", "seed") and isinstance(value, float):
+            if name in ("top_k", "max_tokens", "max_thought_tokens", "seed") and isinstance(value, float):
                 raise BadSampling(f"{name} is {value}; it must be a whole number ({hint})")
             if value is not None and not low <= value <= high:
                 raise BadSampling(f"{name} is {value}; it must be between {low:g} and {high:g} ({hint})")
@@ -68,6 +72,13 @@ class SamplingParams:
         object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
         if not all(self.stop):
             raise BadSampling("a stop text is empty and would end every reply at once; leave it out")
+
+
+class Chooser(Protocol):
+    """What draws the tokens of a reply."""
+
+    def choose(self, logits: Tensor, seen: Tensor, position: int) -> int:
+        """The next token's id; see `Sampler.choose`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +154,9 @@ class Sampler:
         values, ids = (x.cpu() for x in logits.topk(count))
         wide = values.double()
         probabilities = ((wide - wide[0]) / self.temperature).softmax(0)  # finite at any temperature
-        keep = probabilities >= self.min_p * probabilities[0]
+        keep = (probabilities >= self.min_p * probabilities[0]) & (
+            values > float("-inf")
+        )  # those are forbidden
         if self.top_p < 1:
             before = probabilities.cumsum(0) - probabilities  # probability of all likelier ones
             keep &= before < self.top_p

@@ -1,0 +1,173 @@
+"""JSON schemas that can be enforced: every keyword is known and checked, and none is passed over.
+
+What llguidance enforces is named here, keyword by keyword, because it passes over names that it does not know.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, TypeAlias
+
+import pydantic
+
+from gemcut.errors import BadConstraint
+from gemcut.prompt.plain_json import plain_json
+
+Schema: TypeAlias = Mapping[str, Any] | type[pydantic.BaseModel]
+
+TYPES = ("string", "number", "integer", "boolean", "null", "array", "object")
+APPLIED = ("items", "additionalProperties")  # keywords that hold one schema
+LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")  # a list of schemas
+NAMED = ("properties", "patternProperties", "$defs", "definitions")  # schemas by name
+ANNOTATIONS = (
+    "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly",
+    "$schema", "$id", "$comment", "discriminator",
+)  # fmt: skip
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_type(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(name in TYPES for name in names)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+ASSERTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "type": (_is_type, f"one or several of {', '.join(TYPES)}"),
+    "enum": (lambda value: isinstance(value, list) and bool(value), "a list of values"),
+    "const": (lambda value: True, ""),
+    "$ref": (
+        lambda value: _is_text(value) and value.startswith("#"),
+        "a place in this schema, as #/$defs/Name",
+    ),
+    "required": (_is_names, "a list of names"),
+    "minProperties": (_is_count, "a whole number"),
+    "maxProperties": (_is_count, "a whole number"),
+    "minItems": (_is_count, "a whole number"),
+    "maxItems": (_is_count, "a whole number"),
+    "minLength": (_is_count, "a whole number"),
+    "maxLength": (_is_count, "a whole number"),
+    "pattern": (_is_text, "a regular expression"),
+    "format": (_is_text, "a name"),
+    "minimum": (_is_number, "a number"),
+    "maximum": (_is_number, "a number"),
+    "exclusiveMinimum": (_is_number, "a number"),
+    "exclusiveMaximum": (_is_number, "a number"),
+    "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+}
+SUPPORTED = (*ASSERTIONS, *APPLIED, *LISTED, *NAMED)
+
+
+def read_schema(schema: Schema) -> dict[str, Any]:
+    """The schema, checked; objects that say nothing of further properties take none.
+
+    schema: a JSON schema or a pydantic model.  Models seldom stop by themselves where any further property
+    may follow, so an object with `properties` is closed, unless `additionalProperties` is given or schemas
+    are laid over each other.
+    Raises BadConstraint, naming the keyword and where it stands.
+    """
+    if isinstance(schema, type) and issubclass(schema, pydantic.BaseModel):
+        try:
+            schema = schema.model_json_schema()
+        except pydantic.errors.PydanticUserError as error:
+            raise BadConstraint(
+                f"the model {schema.__name__} has no JSON schema ({str(error).splitlines()[0]});"
+                " use types that JSON knows"
+            ) from error
+    if not isinstance(schema, Mapping):
+        raise BadConstraint(
+            f"a schema is a mapping or a pydantic model, not {type(schema).__name__}; give one of those"
+        )
+    try:
+        read: dict[str, Any] = plain_json(schema)
+    except ValueError as error:
+        raise BadConstraint(
+            f"the schema holds what JSON cannot: {error}; give a plain JSON schema"
+        ) from error
+    inner = list(check_schema("the schema", read))
+    return read if any(_lays_over(part) for part in inner) else _closed(read)
+
+
+def check_schema(where: str, schema: Any) -> Iterator[Mapping[str, Any]]:
+    """The schema and all below it; raises BadConstraint for what cannot be enforced.
+
+    where: how errors name the schema; the path of a keyword is put behind it.
+    """
+    if isinstance(schema, bool):
+        return
+    if not isinstance(schema, Mapping):
+        _fail(where, f"is {schema!r}; a schema is a mapping")
+    for keyword, value in schema.items():
+        _check_keyword(where, keyword, value)
+    if schema.get("minProperties", 0) > max(1, len(schema.get("required", ()))):
+        _fail(where, "has minProperties above 1, which cannot be enforced; name the properties in required")
+    yield schema
+    for keyword, value in schema.items():
+        if keyword in APPLIED:
+            yield from check_schema(f"{where}, {keyword}", value)
+        elif keyword in LISTED:
+            for number, part in enumerate(value):
+                yield from check_schema(f"{where}, {keyword} {number}", part)
+        elif keyword in NAMED:
+            for name, part in value.items():
+                yield from check_schema(f"{where}, {keyword} {name}", part)
+
+
+def _check_keyword(where: str, keyword: str, value: Any) -> None:
+    if keyword in ANNOTATIONS or (keyword.startswith("x-") and keyword != "x-guidance"):
+        return
+    if keyword not in SUPPORTED:
+        _fail(
+            where,
+            f"has the keyword {keyword!r}, which cannot be enforced; allowed are {', '.join(SUPPORTED)}",
+        )
+    if keyword in ASSERTIONS:
+        good, wanted = ASSERTIONS[keyword]
+        if not good(value):
+            _fail(where, f"has {keyword} {value!r}; it must be {wanted}")
+    if keyword in LISTED and not (isinstance(value, list) and value):
+        _fail(where, f"has {keyword} {value!r}; it must be a list of schemas")
+    if keyword in NAMED and not isinstance(value, Mapping):
+        _fail(where, f"has {keyword} {value!r}; it must map names to schemas")
+
+
+def _lays_over(schema: Mapping[str, Any]) -> bool:
+    """Whether two schemas must hold at once: allOf, or a union or reference beside other assertions."""
+    combining = {"anyOf", "oneOf", "$ref"} & set(schema)
+    others = set(schema) & {*ASSERTIONS, *APPLIED, *LISTED, "properties", "patternProperties"} - combining
+    return "allOf" in schema or len(combining) > 1 or bool(combining and others)
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with objects closed that say `properties` and nothing of others."""
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = dict(schema)
+    for keyword, value in schema.items():
+        if keyword in APPLIED:
+            closed[keyword] = _closed(value)
+        elif keyword in LISTED:
+            closed[keyword] = [_closed(part) for part in value]
+        elif keyword in NAMED:
+            closed[keyword] = {name: _closed(part) for name, part in value.items()}
+    if "properties" in closed and not {"additionalProperties", "patternProperties"} & set(closed):
+        missing = [name for name in closed.get("required", ()) if name not in closed["properties"]]
+        closed["properties"] |= dict.fromkeys(missing, True)
+        closed["additionalProperties"] = False
+    return closed
+
+
+def _fail(where: str, problem: str) -> NoReturn:
+    raise BadConstraint(f"{where} {problem}")

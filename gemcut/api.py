@@ -13,17 +13,14 @@ from gemcut.engine.constraint import (
     ConstrainedSampler,
     Constraint,
     ConstraintOptions,
-    Grammar,
     GrammarVocabulary,
-    lark_grammar,
-    regex_grammar,
-    schema_grammar,
+    reply_grammar,
 )
 from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.naive import Token, check_prompt, generate
 from gemcut.engine.sampling import Chooser, Sampler, SamplingParams
 from gemcut.engine.stop_strings import StopStrings
-from gemcut.errors import BadConstraint, PromptError
+from gemcut.errors import PromptError
 from gemcut.load import Dtype, Loaded, load
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
@@ -242,28 +239,14 @@ class Gemma:
         """
         clock = _Clock()
         params = SamplingParams() if sampling is None else sampling
-        follow = self._grammar(schema, regex, grammar)
+        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
+        if follow is not None:
+            self._vocabulary.matcher(follow)  # what is wrong in it is found before any work on the prompt
         conversation = with_media(messages, images, audio, videos)
         prompt = self.prompt(conversation, tools=tools, think=think, media=media)
         check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
         options = ConstraintOptions(follow, think, params.max_thought_tokens)
         return self._stream(prompt, params, self._tokens(prompt, params, options), clock)
-
-    def _grammar(self, schema: Schema | None, regex: str | None, grammar: str | None) -> Grammar | None:
-        """The grammar of the answer, or None; raises BadConstraint where it cannot be."""
-        given = {"schema": schema, "regex": regex, "grammar": grammar}
-        if len(names := [name for name, value in given.items() if value is not None]) > 1:
-            raise BadConstraint(f"{' and '.join(names)} are given; a reply can follow one of them")
-        follow = None
-        if schema is not None:
-            follow = schema_grammar(schema)
-        elif regex is not None:
-            follow = regex_grammar(regex)
-        elif grammar is not None:
-            follow = lark_grammar(grammar)
-        if follow is not None:
-            self._vocabulary.matcher(follow)  # before any work on the prompt
-        return follow
 
     @cached_property
     def _vocabulary(self) -> GrammarVocabulary:
@@ -366,11 +349,9 @@ class Gemma:
         self, prompt: Prompt, params: SamplingParams, options: ConstraintOptions | None = None
     ) -> Iterator[Token]:
         generation = self._loaded.generation
-        drawn = Sampler.resolve(params, generation)
-        sampler: Chooser = drawn
-        if options is not None and (options.grammar is not None or options.max_thought_tokens is not None):
-            constraint = Constraint(self._vocabulary, options, prompt.token_ids)
-            sampler = ConstrainedSampler(drawn, constraint)
+        sampler: Chooser = (drawn := Sampler.resolve(params, generation))
+        if options is not None and options.constrain:
+            sampler = ConstrainedSampler(drawn, Constraint(self._vocabulary, options, prompt.token_ids))
         soft = self._encoder.encode(prompt.media)
         return generate(self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens)
 

@@ -23,9 +23,13 @@ from gemcut.errors import BadConstraint
 from gemcut.prompt.channels import ChannelState, entered_state, open_tail
 from gemcut.prompt.json_schema import Schema, read_schema
 from gemcut.prompt.tokenizer import Tokenizer
+from gemcut.prompt.tool_grammar import tool_grammar
+from gemcut.prompt.tools import Tools, tool_parameters
 
-ONE_SPACE_OR_LINE = r"(?: |\n[ \t]{0,64})"  # between the parts of JSON; more would invite endless blanks
-JSON_ESCAPES = 'nrbtf\\"'  # no \u: a key written with it would pass for another key
+JSON_FORM = {
+    "whitespace_pattern": r"(?: |\n[ \t]{0,64})",  # between the parts; more would invite endless blanks
+    "json_allowed_escapes": 'nrbtf\\"',  # no \u: a key written with it would pass for another key
+}
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,53 @@ class Grammar:
 
 def schema_grammar(schema: Schema) -> Grammar:
     """JSON that follows a schema.  Raises BadConstraint, naming the keyword that cannot be enforced."""
-    options = {"whitespace_pattern": ONE_SPACE_OR_LINE, "json_allowed_escapes": JSON_ESCAPES}
-    source = LLMatcher.grammar_from_json_schema(json.dumps(read_schema(schema)), overrides=options)
-    return Grammar("the schema", source)
+    text = json.dumps({**read_schema(schema), "x-guidance": JSON_FORM})
+    return Grammar("the schema", LLMatcher.grammar_from_json_schema(text))
 
 
 def regex_grammar(pattern: str) -> Grammar:
-    """Text that a regular expression matches as a whole, in the syntax of Rust's regex, without look-around."""
+    """Text that a regular expression matches as a whole, in Rust's syntax, without look-around."""
     return Grammar("the regular expression", LLMatcher.grammar_from_regex(pattern))
+
+
+def calls_grammar(tools: Tools, schema: Schema | None) -> Grammar:
+    """Text and calls of declared tools; with a schema, JSON that follows it, or calls.
+
+    Raises BadConstraint and BadTools, naming the tool and what is wrong in it.
+    """
+    answer = "TEXT"
+    if schema is not None:
+        answer = f"%json {json.dumps({**read_schema(schema), 'x-guidance': JSON_FORM})}"
+    return Grammar("the tools", LLMatcher.grammar_from_lark(tool_grammar(tool_parameters(tools), answer)))
 
 
 def lark_grammar(text: str) -> Grammar:
     """Text of a context-free language, in Lark's syntax as llguidance has it."""
     return Grammar("the grammar", LLMatcher.grammar_from_lark(text))
+
+
+def reply_grammar(
+    schema: Schema | None, regex: str | None, grammar: str | None, tools: Tools | None
+) -> Grammar | None:
+    """The grammar of a reply; None where it is free.
+
+    tools: those that calls are held to.  Raises BadConstraint for two that cannot hold at once, too.
+    """
+    given = {"a schema": schema, "a regular expression": regex, "a grammar": grammar}
+    names = [name for name, value in given.items() if value is not None]
+    if tools and (regex is not None or grammar is not None):
+        names.append("tools")
+    if len(names) > 1:
+        raise BadConstraint(
+            f"{' and '.join(names)} are given, and a reply can follow one only; leave one out"
+        )
+    if tools:
+        return calls_grammar(tools, schema)
+    if schema is not None:
+        return schema_grammar(schema)
+    if regex is not None:
+        return regex_grammar(regex)
+    return None if grammar is None else lark_grammar(grammar)
 
 
 class GrammarVocabulary:
@@ -131,11 +169,17 @@ class ConstraintOptions:
     think: bool
     max_thought_tokens: int | None
 
+    @property
+    def constrain(self) -> bool:
+        """Whether anything is asked of the tokens at all."""
+        return self.grammar is not None or self.max_thought_tokens is not None
+
 
 class Constraint:
-    """The permitted tokens of one reply as it grows.  Raises BadConstraint for a grammar that does not compile.
+    """The permitted tokens of one reply as it grows.
 
     prompt_ids: what the model reads; it may leave a thought channel open, and then the reply begins in it.
+    Raises BadConstraint for a grammar that does not compile.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """JSON schemas that can be enforced: every keyword is known and checked, and none is passed over.
 
-What llguidance enforces is named here, keyword by keyword, because it passes over names that it does not know.
+llguidance passes over names that it does not know, so what it enforces is named here, keyword by keyword.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 import pydantic
@@ -68,6 +68,7 @@ ASSERTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),
 }
 SUPPORTED = (*ASSERTIONS, *APPLIED, *LISTED, *NAMED)
+LISTING = ", ".join(SUPPORTED)
 
 
 def read_schema(schema: Schema) -> dict[str, Any]:
@@ -79,11 +80,12 @@ def read_schema(schema: Schema) -> dict[str, Any]:
     Raises BadConstraint, naming the keyword and where it stands.
     """
     if isinstance(schema, type) and issubclass(schema, pydantic.BaseModel):
+        name = schema.__name__
         try:
             schema = schema.model_json_schema()
         except pydantic.errors.PydanticUserError as error:
             raise BadConstraint(
-                f"the model {schema.__name__} has no JSON schema ({str(error).splitlines()[0]});"
+                f"the model {name} has no JSON schema ({str(error).splitlines()[0]});"
                 " use types that JSON knows"
             ) from error
     if not isinstance(schema, Mapping):
@@ -100,29 +102,31 @@ def read_schema(schema: Schema) -> dict[str, Any]:
     return read if any(_lays_over(part) for part in inner) else _closed(read)
 
 
-def check_schema(where: str, schema: Any) -> Iterator[Mapping[str, Any]]:
+def check_schema(where: str, schema: Any, also: Sequence[str] = ()) -> Iterator[Mapping[str, Any]]:
     """The schema and all below it; raises BadConstraint for what cannot be enforced.
 
-    where: how errors name the schema; the path of a keyword is put behind it.
+    where: how errors name the schema; the path of a keyword is put behind it.  also: further keywords that
+    the caller enforces.
     """
     if isinstance(schema, bool):
         return
     if not isinstance(schema, Mapping):
         _fail(where, f"is {schema!r}; a schema is a mapping")
     for keyword, value in schema.items():
-        _check_keyword(where, keyword, value)
+        if keyword not in also:
+            _check_keyword(where, keyword, value)
     if schema.get("minProperties", 0) > max(1, len(schema.get("required", ()))):
         _fail(where, "has minProperties above 1, which cannot be enforced; name the properties in required")
     yield schema
     for keyword, value in schema.items():
         if keyword in APPLIED:
-            yield from check_schema(f"{where}, {keyword}", value)
+            yield from check_schema(f"{where}, {keyword}", value, also)
         elif keyword in LISTED:
             for number, part in enumerate(value):
-                yield from check_schema(f"{where}, {keyword} {number}", part)
+                yield from check_schema(f"{where}, {keyword} {number}", part, also)
         elif keyword in NAMED:
             for name, part in value.items():
-                yield from check_schema(f"{where}, {keyword} {name}", part)
+                yield from check_schema(f"{where}, {keyword} {name}", part, also)
 
 
 def _check_keyword(where: str, keyword: str, value: Any) -> None:

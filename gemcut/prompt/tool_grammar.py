@@ -39,7 +39,9 @@ def tool_grammar(parameters: Mapping[str, Any], answer: str = "TEXT") -> str:
     Raises BadConstraint, naming the tool and the keyword, for what no grammar of calls can hold.
     """
     rules = _Rules()
-    tools = [rules.add(f"{_literal_text(name)} {rules.arguments(name, parameters[name])}") for name in parameters]
+    tools = [
+        rules.add(f"{_literal_text(name)} {rules.arguments(name, parameters[name])}") for name in parameters
+    ]
     start = "TEXT calls?" if answer == "TEXT" else "answer | calls"
     lines = [
         f"start: {start}",
@@ -111,12 +113,17 @@ class _Rules:
             if "properties" in schema:
                 return self._object(where, schema)
             if schema.get("required"):
-                _fail(where, f"requires {schema['required'][0]!r} and does not describe it; add it to properties")
-            return self._map(self.value(f"{where}, additionalProperties", schema.get("additionalProperties", True)))
+                _fail(
+                    where,
+                    f"requires {schema['required'][0]!r} and does not describe it; add it to properties",
+                )
+            return self._map(
+                self.value(f"{where}, additionalProperties", schema.get("additionalProperties", True))
+            )
         if name == "array":
             return self._array(where, schema)
         if name == "string":
-            return f'{QUOTE} {string_terminal(where, schema)} {QUOTE}'
+            return f"{QUOTE} {string_terminal(where, schema)} {QUOTE}"
         if name in SCALARS:
             return SCALARS[name]
         bounds = {keyword: schema[keyword] for keyword in BOUNDS if keyword in schema}
@@ -129,7 +136,8 @@ class _Rules:
             _fail(where, f"requires {unknown[0]!r} and does not describe it; add it to properties")
         names = sorted(properties, key=str.lower)
         members = [
-            self.add(f"{_key(where, name)} {self.value(f'{where}, {name}', properties[name])}") for name in names
+            self.add(f"{_key(where, name)} {self.value(f'{where}, {name}', properties[name])}")
+            for name in names
         ]
         behind: list[str] = [""]  # what may follow behind a member, from the last member back
         for name, member in zip(reversed(names), reversed(members), strict=True):
@@ -238,7 +246,9 @@ def _literal_text(text: str) -> str:
 
 def _key(where: str, name: str) -> str:
     if not name or set(name) & set("{}[],:") or name != name.strip():
-        _fail(where, f"has the property {name!r}, which a call cannot hold as a bare key; rename it; {REMEDY}")
+        _fail(
+            where, f"has the property {name!r}, which a call cannot hold as a bare key; rename it; {REMEDY}"
+        )
     return _literal_text(f"{name}:")
 
 

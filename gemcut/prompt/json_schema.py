@@ -10,6 +10,7 @@ import pydantic
 
 from gemcut.errors import BadConstraint
 from gemcut.prompt.plain_json import plain_json
+from gemcut.prompt.string_terminal import FORMATS
 
 Schema: TypeAlias = Mapping[str, Any] | type[pydantic.BaseModel]
 
@@ -99,7 +100,8 @@ def read_schema(schema: Schema) -> dict[str, Any]:
             f"the schema holds what JSON cannot: {error}; give a plain JSON schema"
         ) from error
     inner = list(check_schema("the schema", read))
-    return read if any(_lays_over(part) for part in inner) else _closed(read)
+    read = _mapped(read, _with_real_days)
+    return read if any(_lays_over(part) for part in inner) else _mapped(read, _closed)
 
 
 def check_schema(where: str, schema: Any, also: Sequence[str] = ()) -> Iterator[Mapping[str, Any]]:
@@ -154,23 +156,39 @@ def _lays_over(schema: Mapping[str, Any]) -> bool:
     return "allOf" in schema or len(combining) > 1 or bool(combining and others)
 
 
-def _closed(schema: Any) -> Any:
-    """The schema with objects closed that say `properties` and nothing of others."""
+def _mapped(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """The schema with every schema in it changed, the innermost first."""
     if not isinstance(schema, Mapping):
         return schema
-    closed = dict(schema)
+    mapped = dict(schema)
     for keyword, value in schema.items():
         if keyword in APPLIED:
-            closed[keyword] = _closed(value)
+            mapped[keyword] = _mapped(value, change)
         elif keyword in LISTED:
-            closed[keyword] = [_closed(part) for part in value]
+            mapped[keyword] = [_mapped(part, change) for part in value]
         elif keyword in NAMED:
-            closed[keyword] = {name: _closed(part) for name, part in value.items()}
-    if "properties" in closed and not {"additionalProperties", "patternProperties"} & set(closed):
-        missing = [name for name in closed.get("required", ()) if name not in closed["properties"]]
-        closed["properties"] |= dict.fromkeys(missing, True)
-        closed["additionalProperties"] = False
-    return closed
+            mapped[keyword] = {name: _mapped(part, change) for name, part in value.items()}
+    return change(mapped)
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object that says `properties` and nothing of others takes no others."""
+    if "properties" not in schema or {"additionalProperties", "patternProperties"} & set(schema):
+        return schema
+    missing = [name for name in schema.get("required", ()) if name not in schema["properties"]]
+    properties = schema["properties"] | dict.fromkeys(missing, True)
+    return schema | {"properties": properties, "additionalProperties": False}
+
+
+def _with_real_days(schema: dict[str, Any]) -> dict[str, Any]:
+    """Formats of dates as patterns, because llguidance has a 29th of February in every year."""
+    name = schema.get("format")
+    if name not in ("date", "date-time"):
+        return schema
+    if "pattern" in schema:
+        _fail("the schema", f"has the format {name!r} beside a pattern; leave one of them out")
+    others = {keyword: value for keyword, value in schema.items() if keyword != "format"}
+    return others | {"pattern": f"^({FORMATS[name]})$"}
 
 
 def _fail(where: str, problem: str) -> NoReturn:

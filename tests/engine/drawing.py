@@ -1,6 +1,7 @@
 """Draws what a constraint permits, wildly, without a model; ends are likelier, so that it does end."""
 
 import random
+from collections.abc import Sequence
 
 from gemcut.engine.constraint import Constraint, GrammarVocabulary, compute_masks, unpack
 from gemcut.prompt.tokenizer import Tokenizer
@@ -9,13 +10,23 @@ ENDS = '"]}0123456789,:'
 
 
 def draw(
-    constraint: Constraint, vocabulary: GrammarVocabulary, tokenizer: Tokenizer, seed: int, most: int = 400
+    constraint: Constraint,
+    vocabulary: GrammarVocabulary,
+    tokenizer: Tokenizer,
+    seed: int,
+    most: int = 250,
+    start: Sequence[int] = (),
 ) -> list[int] | None:
-    """The ids of one reply, its end included; None where it does not end within so many tokens."""
+    """The ids of one reply, its end included; None where it does not end within so many tokens.
+
+    start: how it begins.
+    """
     chance = random.Random(seed)
     closing = {i for i in range(tokenizer.vocab_size) if tokenizer.decode([i]) in tuple(ENDS)}
     closing |= {tokenizer.special.quote, tokenizer.special.call_close, tokenizer.special.channel_close}
-    ids: list[int] = []
+    ids = list(start)
+    for token_id in ids:
+        constraint.advance(token_id)
     while len(ids) < most:
         packed = compute_masks([constraint], vocabulary.num_words)
         assert packed is not None

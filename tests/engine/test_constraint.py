@@ -81,11 +81,13 @@ def test_whatever_is_finished_validates(
     name: str, vocabulary: GrammarVocabulary, tokenizer: Tokenizer
 ) -> None:
     grammar, finished = schema_grammar(SCHEMAS[name]), 0
-    for seed in range(6):
+    for seed in range(20):
         ids = draw(constrained(vocabulary, grammar), vocabulary, tokenizer, seed)
         if ids is not None:
             validate(tokenizer.decode(ids), SCHEMAS[name])
             finished += 1
+        if finished == 3:
+            return
     assert finished > 0
 
 
@@ -267,9 +269,10 @@ def test_a_key_written_with_an_escape_is_no_way_around_its_schema(
     """`{"\\u0061": "x"}` was permitted where the property `a` is an integer and others are strings."""
     schema = {"type": "object", "properties": {"a": INTEGER}, "additionalProperties": {"type": "string"}}
     constraint = constrained(vocabulary, schema_grammar(schema))
-    with pytest.raises(BadConstraint, match="cannot be enforced"):
-        for token_id in tokenizer.encode('{"\\u0061":"x"}'):
-            constraint.advance(token_id)
+    for token_id in tokenizer.encode('{"'):
+        constraint.advance(token_id)
+    constraint.advance(tokenizer.encode("\\")[0])
+    assert tokenizer.encode("u")[0] not in permitted(constraint, vocabulary)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gemcut.engine.constraint import (
-    ConstrainedSampler,
-    Constraint,
-    ConstraintOptions,
-    GrammarVocabulary,
-    reply_grammar,
-)
+from gemcut.engine.constraint import ConstraintOptions, GrammarVocabulary, hold, reply_grammar
 from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.naive import Token, check_prompt, generate
 from gemcut.engine.sampling import Chooser, Sampler, SamplingParams
@@ -351,7 +345,7 @@ class Gemma:
         generation = self._loaded.generation
         sampler: Chooser = (drawn := Sampler.resolve(params, generation))
         if options is not None and options.constrain:
-            sampler = ConstrainedSampler(drawn, Constraint(self._vocabulary, options, prompt.token_ids))
+            sampler = hold(drawn, self._vocabulary, options, prompt.token_ids)
         soft = self._encoder.encode(prompt.media)
         return generate(self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens)
 

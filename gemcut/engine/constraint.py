@@ -331,6 +331,13 @@ class ConstrainedSampler:
         return chosen
 
 
+def hold(
+    sampler: Sampler, vocabulary: GrammarVocabulary, options: ConstraintOptions, prompt_ids: Sequence[int]
+) -> ConstrainedSampler:
+    """The sampler, held to what is asked of a reply to this prompt.  Raises BadConstraint."""
+    return ConstrainedSampler(sampler, Constraint(vocabulary, options, prompt_ids))
+
+
 def _set_bit(row: Tensor, token_id: int) -> None:
     bits = row.numpy().view(np.uint32)
     bits[token_id // 32] |= np.uint32(1 << token_id % 32)

@@ -181,9 +181,9 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_real_days(schema: dict[str, Any]) -> dict[str, Any]:
-    """Formats of dates as patterns, because llguidance has a 29th of February in every year."""
+    """Dates and times as patterns: llguidance has a 29th of February in every year, and 61 seconds."""
     name = schema.get("format")
-    if name not in ("date", "date-time"):
+    if name not in ("date", "time", "date-time"):
         return schema
     if "pattern" in schema:
         _fail("the schema", f"has the format {name!r} beside a pattern; leave one of them out")

@@ -11,7 +11,15 @@ from gemcut.errors import GemcutError
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
 
-PLAIN = Settings(system=None, think=False, tools=(), media=MediaOptions(), sampling=SamplingParams())
+PLAIN = Settings(
+    system=None,
+    think=False,
+    tools=(),
+    constrain_tools=True,
+    schema=None,
+    media=MediaOptions(),
+    sampling=SamplingParams(),
+)
 WEATHER = {
     "type": "function",
     "function": {

@@ -1,4 +1,4 @@
-"""What constraints cost: masks as a share of the time of a token.  `python -m bench.constrain [MODEL] [DTYPE]`.
+"""What constraints cost: masks as a share of a token's time.  `python -m bench.constrain [MODEL] [DTYPE]`.
 
 A reply is drawn with a schema and timed; then its tokens go through the constraint alone: masks, unpacking,
 masking of the logits, advance. The share counts; tokens a second depend on the machine.

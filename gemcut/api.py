@@ -2,12 +2,20 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gemcut.engine.constraint import (
+    Constraint,
+    ConstraintOptions,
+    Grammar,
+    GrammarVocabulary,
+    reply_grammar,
+)
 from gemcut.engine.logprobs import TokenLogprobs
 from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.naive import Token, check_prompt, generate, score_prompt
@@ -17,17 +25,12 @@ from gemcut.errors import BadSampling, PromptError
 from gemcut.load import Dtype, Loaded, load
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
+from gemcut.prompt.channels import end_ids
+from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
 from gemcut.prompt.messages import Conversation, with_media
-from gemcut.prompt.parse import (
-    ReplyParser,
-    TextDelta,
-    ThoughtDelta,
-    ToolCallMalformed,
-    ToolCallParsed,
-    end_ids,
-)
+from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
 from gemcut.prompt.text_stream import TextStream
 from gemcut.prompt.tokenizer import Tokenizer
 from gemcut.prompt.tools import Tools
@@ -100,17 +103,22 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Reply:
         """The model's whole answer; see `stream`.  With n above 1, the first of so many."""
+        clock = _Clock()
+        params = SamplingParams() if sampling is None else sampling
+        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
+        choice = self._chat_choice(params, follow, think)
         conversation = with_media(messages, images, audio, videos)
-        if sampling is None or sampling.n == 1:
-            deltas = self.stream(conversation, tools=tools, think=think, media=media, sampling=sampling)
-            return whole_reply(deltas)
         prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        resolved = self._sampling(sampling, chat=True)
-        samples = [self._stream(prompt, sampling, resolved, number, _Clock()) for number in range(sampling.n)]
-        first, *others = [whole_reply(deltas) for deltas in samples]
+        first = whole_reply(self._stream(prompt, choice, 0, clock))
+        numbers = range(1, params.n)
+        others = [whole_reply(self._stream(prompt, choice, number, _Clock())) for number in numbers]
         return replace(first, others=tuple(others))
 
     def stream(
@@ -123,6 +131,10 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Iterator[Delta]:
         """The model's answer piece by piece, the last piece saying how it ended.
@@ -130,23 +142,27 @@ class Gemma:
         messages: a string, or a list of messages in OpenAI's shape.  images, audio, videos: paths, URLs,
         bytes, PIL images or arrays that go into the last user's message.  tools: JSON schemas or typed
         functions.  think: let the model think before it answers.  media: how images, sound and video are
-        read.  sampling: None takes the model's own defaults.
-        Raises PromptError, BadMedia and BadSampling before the first piece.
+        read.
+        schema, regex, grammar: what the answer's text must follow, one of them: a JSON schema or a pydantic
+        model, a regular expression for the whole text, a context-free grammar in Lark's syntax. Thoughts come
+        before it.  constrain_tools: whether calls can only be those that the tools declare.
+        sampling: None takes the model's own defaults.
+        Raises PromptError, BadMedia, BadConstraint and BadSampling before the first piece.
         """
         clock = _Clock()
         params = SamplingParams() if sampling is None else sampling
         if params.n > 1:
             raise BadSampling(f"n is {params.n} and a stream is one reply; use reply(), or leave out n")
+        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
+        choice = self._chat_choice(params, follow, think)
         conversation = with_media(messages, images, audio, videos)
         prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        return self._stream(prompt, params, self._sampling(params, chat=True), 0, clock)
+        return self._stream(prompt, choice, 0, clock)
 
-    def _stream(
-        self, prompt: Prompt, params: SamplingParams, sampling: Sampling, sample: int, clock: "_Clock"
-    ) -> Iterator[Delta]:
+    def _stream(self, prompt: Prompt, choice: "_Choice", sample: int, clock: "_Clock") -> Iterator[Delta]:
         check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
-        stops = _stops(params, sampling)
-        tokens = self._tokens(prompt, sampling, stops, sample)
+        stops = choice.stops()
+        tokens = self._tokens(prompt, choice, stops, sample)
         return self._deltas_of(tokens, prompt, stops, clock)
 
     def _deltas_of(
@@ -176,21 +192,19 @@ class Gemma:
         Raises EmptyPrompt, PromptTooLong, PromptError for an id that the model does not have, BadSampling.
         """
         params = SamplingParams() if sampling is None else sampling
-        given, resolved = self._prompt(prompt), self._sampling(params, chat=False)
+        given, choice = self._prompt(prompt), self._choice(params)
         scored: tuple[TokenLogprobs, ...] = ()
         if params.prompt_logprobs is not None:
             soft = self._encoder.encode(given.media)
             scored = score_prompt(self.model, given.token_ids, soft, params.prompt_logprobs)
-        first, *others = [self._complete(given, params, resolved, sample) for sample in range(params.n)]
+        first, *others = [self._complete(given, choice, sample) for sample in range(params.n)]
         return replace(first, prompt_logprobs=scored, others=tuple(others))
 
-    def _complete(
-        self, prompt: Prompt, params: SamplingParams, sampling: Sampling, sample: int
-    ) -> Completion:
-        text_stream, stops = TextStream(self.tokenizer), _stops(params, sampling)
+    def _complete(self, prompt: Prompt, choice: "_Choice", sample: int) -> Completion:
+        text_stream, stops = TextStream(self.tokenizer), choice.stops()
         tokens: list[Token] = []
         text = ""
-        for token in self._tokens(prompt, sampling, stops, sample):
+        for token in self._tokens(prompt, choice, stops, sample):
             tokens.append(token)
             text += "" if stops.at_stop_id else stops.show(text_stream.push(token.id))
         text += stops.show(text_stream.finish()) + stops.flush()
@@ -245,25 +259,56 @@ class Gemma:
             )
         return ids
 
-    def _sampling(self, params: SamplingParams, chat: bool) -> Sampling:
-        """The sampling of a request.  Raises BadSampling for what could not be kept."""
-        if params.thinking_budget is not None:
-            raise BadSampling(
-                f"thinking_budget is {params.thinking_budget} and nothing closes a thought yet; leave it out"
-            )
-        if chat and params.prompt_logprobs is not None:
+    @cached_property
+    def _vocabulary(self) -> GrammarVocabulary:
+        return GrammarVocabulary(self.tokenizer, self.config.text.vocab_size)
+
+    def _chat_choice(self, params: SamplingParams, follow: Grammar | None, think: bool) -> "_Choice":
+        """How a reply's tokens are chosen.  Raises BadSampling and BadConstraint for what cannot be kept."""
+        if params.prompt_logprobs is not None:
             raise BadSampling(
                 "prompt_logprobs are no part of a chat's reply; use complete(gemma.prompt(messages))"
             )
+        if follow is not None:
+            self._vocabulary.matcher(follow)  # what is wrong in it is found before any work on the prompt
+        choice = self._choice(params)
+        stop_ids = {*choice.sampling.stop_ids, *end_ids(self.tokenizer.special)}
+        return replace(
+            choice,
+            sampling=replace(choice.sampling, stop_ids=tuple(stop_ids)),
+            constraint=ConstraintOptions(follow, think, params.max_thought_tokens),
+        )
+
+    def _choice(self, params: SamplingParams) -> "_Choice":
+        """How the tokens of a free text are chosen.  Raises BadSampling."""
         sampling = Sampling.resolve(params, self._loaded.generation, self.config.text.vocab_size)
-        ends = end_ids(self.tokenizer.special) if chat else frozenset()
-        return replace(sampling, stop_ids=tuple({*sampling.stop_ids, *ends}))
+        return _Choice(params, sampling, ConstraintOptions(None, True, params.max_thought_tokens))
 
     def _tokens(
-        self, prompt: Prompt, sampling: Sampling, stops: StopConditions, sample: int
+        self, prompt: Prompt, choice: "_Choice", stops: StopConditions, sample: int
     ) -> Iterator[Token]:
-        soft = self._encoder.encode(prompt.media)
-        return generate(self.model, prompt.token_ids, soft, sampling, stops, sample)
+        constraint = None
+        if choice.constraint.constrain:
+            constraint = Constraint(self._vocabulary, choice.constraint, prompt.token_ids)
+        soft, sampling = self._encoder.encode(prompt.media), choice.sampling
+        return generate(
+            self.model, prompt.token_ids, soft, sampling, stops, sample=sample, constraint=constraint
+        )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """How a request's tokens are chosen, where they end, and what they must follow."""
+
+    params: SamplingParams
+    sampling: Sampling
+    constraint: ConstraintOptions
+
+    def stops(self) -> StopConditions:
+        params = self.params
+        return StopConditions(
+            self.sampling.stop_ids, tuple(params.stop), params.min_tokens, params.max_tokens
+        )
 
 
 class _Clock:
@@ -283,10 +328,6 @@ class _Clock:
         decoding = self._last - self._first
         rate = (self.count - 1) / decoding if decoding > 0 else 0.0
         return Timing(first_token_s=self._first - self._start, tokens_per_s=rate)
-
-
-def _stops(params: SamplingParams, sampling: Sampling) -> StopConditions:
-    return StopConditions(sampling.stop_ids, tuple(params.stop), params.min_tokens, params.max_tokens)
 
 
 def _deltas(events: Sequence[object], stops: StopConditions) -> Iterator[Delta]:

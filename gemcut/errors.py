@@ -22,6 +22,7 @@ code 2.
     │   ├── UnsupportedInput       a kind of input this model does not take
     │   └── BadMedia               an image, sound or video that cannot be read, or is too large
     ├── BadSampling            options of sampling that are out of range or contradict each other
+    ├── BadConstraint          a schema, expression or grammar that cannot be enforced
     ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
     ├── BadTraining            training data or options that cannot be used
     └── EngineFailed           the engine has stopped: it was closed, or met a fault of its own
@@ -102,6 +103,10 @@ class BadMedia(PromptError):
 
 class BadSampling(GemcutError):
     """Sampling options are out of range or contradict each other."""
+
+
+class BadConstraint(GemcutError):
+    """A JSON schema, regular expression or grammar that cannot be enforced on a reply."""
 
 
 class BadOption(GemcutError):

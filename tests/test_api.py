@@ -132,7 +132,6 @@ def test_a_stop_id_of_the_user_s_ends_the_text_before_it(gemma: Gemma) -> None:
         ({"n": 2}, "n is 2 and a stream is one reply"),
         ({"n": 2, "temperature": None}, "n is 2"),
         ({"prompt_logprobs": 1}, "prompt_logprobs are no part of a chat's reply"),
-        ({"thinking_budget": 100}, "thinking_budget is 100 and nothing closes a thought yet"),
         ({"logit_bias": {10**6: 5}}, "logit_bias has the token id 1000000 and this model's ids end at"),
         ({"stop_token_ids": [10**6]}, "stop_token_ids has the token id 1000000"),
     ],

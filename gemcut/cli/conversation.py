@@ -23,6 +23,8 @@ class Settings:
     system: str | None
     think: bool
     tools: tuple[dict[str, Any], ...]
+    constrain_tools: bool
+    schema: dict[str, Any] | None
     media: MediaOptions
     sampling: SamplingParams
 
@@ -122,6 +124,8 @@ class Conversation:
         deltas = self.gemma.stream(
             with_system(settings.system, self.messages),
             tools=settings.tools,
+            constrain_tools=settings.constrain_tools,
+            schema=settings.schema,
             think=settings.think,
             media=settings.media,
             sampling=settings.sampling,

@@ -18,6 +18,8 @@ def answer_once(gemma: Gemma, question: dict[str, Any], settings: Settings, scre
     deltas = gemma.stream(
         with_system(settings.system, [question]),
         tools=settings.tools,
+        constrain_tools=settings.constrain_tools,
+        schema=settings.schema,
         think=settings.think,
         media=settings.media,
         sampling=settings.sampling,
@@ -31,6 +33,8 @@ def answer_as_json(gemma: Gemma, question: dict[str, Any], settings: Settings, s
     reply = gemma.reply(
         with_system(settings.system, [question]),
         tools=settings.tools,
+        constrain_tools=settings.constrain_tools,
+        schema=settings.schema,
         think=settings.think,
         media=settings.media,
         sampling=settings.sampling,

@@ -25,6 +25,20 @@ Tools = Annotated[
         readable=True,
     ),
 ]
+FreeCalls = Annotated[
+    bool,
+    typer.Option("--free-calls", help="Let calls be what the model writes, not only what FILE declares."),
+]
+Schema = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A JSON schema that the answer must follow.",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+    ),
+]
 Image = Annotated[
     list[str] | None,
     typer.Option(metavar="FILE", help="A picture to look at: a file or a URL; may be repeated."),
@@ -76,5 +90,6 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …  [defaul
 Dtype = Annotated[
     str | None, typer.Option(help="bfloat16, float16 or float32  [default: as the checkpoint has it]")
 ]
+MaxThoughtTokens = Annotated[int | None, typer.Option(help="Close the thoughts after this many tokens.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network: only what is on disk.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

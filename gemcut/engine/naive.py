@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gemcut.engine.constraint import Constraint, compute_masks, unpack
 from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
 from gemcut.engine.sampling import BatchSampler
 from gemcut.engine.sampling_params import Sampling
@@ -43,12 +44,14 @@ def generate(
     soft: torch.Tensor,
     sampling: Sampling,
     stops: StopConditions,
+    *,
     sample: int = 0,
+    constraint: Constraint | None = None,
 ) -> Iterator[Token]:
     """The reply's tokens as they are made, the stop token included.
 
     soft: (S, C), the soft tokens of the prompt's media, one for each placeholder.  sample: which of a
-    request's n replies it is.
+    request's n replies it is.  constraint: says which tokens may come, and is told each that did.
     Ends when `stops` says so, or when the context is full.  Raises EmptyPrompt, PromptTooLong.
     """
     config = model.config.text
@@ -61,10 +64,12 @@ def generate(
     ids = torch.tensor(prompt_ids, device=device)
     for position in range(limit):
         logits = _next_logits(model, ids, soft, cache)
-        ids, soft = sampler.choose(logits, [0], [position]), soft[:0]
+        ids, soft = sampler.choose(logits, [0], [position], _permitted(constraint, logits)), soft[:0]
         sampler.observe([0], ids)
         token = Token(int(ids[0]), sampler.logprobs(logits, [0], ids)[0])
-        stops.push(token.id)
+        if constraint is not None:
+            constraint.advance(token.id)
+        stops.push(token.id, ended=constraint is not None and constraint.ended)
         yield token
         if stops.over:
             return
@@ -91,6 +96,13 @@ def score_prompt(
             if len(known):
                 scored += token_logprobs(model.logits(part[: len(known)]), known, num_top)
     return tuple(scored)
+
+
+def _permitted(constraint: Constraint | None, logits: torch.Tensor) -> torch.Tensor | None:
+    """The tokens (1, V) that may come; None where all may."""
+    num_ids = logits.shape[-1]
+    packed = compute_masks([constraint], (num_ids + 31) // 32)
+    return None if packed is None else unpack(packed.to(logits.device), num_ids)
 
 
 def _next_logits(model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: PlainCache) -> torch.Tensor:

@@ -27,7 +27,7 @@ LIMITS: dict[str, tuple[type, float, float, str]] = {
     "min_tokens": (int, 0, ANY, "0 lets the model stop at once"),
     "logprobs": (int, 0, 20, "0 gives those of the chosen tokens alone"),
     "prompt_logprobs": (int, 0, 20, "0 gives those of the prompt's tokens alone"),
-    "thinking_budget": (int, 0, ANY, "leave it out for no limit"),
+    "max_thought_tokens": (int, 1, ANY, "leave it out for no limit"),
 }  # of each number: its type, the least, the most, a hint
 NEUTRAL = {"top_p": 1.0, "min_p": 0.0}  # values of filters that filter nothing
 
@@ -52,7 +52,7 @@ class SamplingParams:
     stop_token_ids: more ids that end the reply, beside the model's own; their text is not part of it.
     logprobs: log probabilities of the reply's tokens, and of so many likeliest ones in each place; None for
     none at all.  prompt_logprobs: the same of the prompt's tokens.
-    thinking_budget: tokens of thought after which the thought is closed; None for no limit.
+    max_thought_tokens: how many tokens a thought may have before it is closed; None for any number.
 
     Raises BadSampling for values out of range and for those that greedy choice (temperature 0) would ignore.
     """
@@ -73,7 +73,7 @@ class SamplingParams:
     stop_token_ids: Sequence[int] = ()
     logprobs: int | None = None
     prompt_logprobs: int | None = None
-    thinking_budget: int | None = None
+    max_thought_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name in LIMITS:

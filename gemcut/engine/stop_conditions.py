@@ -35,10 +35,10 @@ class StopConditions:
         """How many tokens there can be where the context has room for so many."""
         return room if self._max_tokens is None else min(room, self._max_tokens)
 
-    def push(self, token_id: int) -> None:
-        """The reply's next token."""
+    def push(self, token_id: int, ended: bool = False) -> None:
+        """The reply's next token.  ended: whether nothing may follow it, however few tokens there are."""
         self.num_tokens += 1
-        self.at_stop_id = self.num_tokens > self._min_tokens and token_id in self._stop_ids
+        self.at_stop_id = ended or (self.num_tokens > self._min_tokens and token_id in self._stop_ids)
 
     def show(self, text: str) -> str:
         """What of the reply's text so far can be shown; the rest may be the beginning of a stop text."""

@@ -13,7 +13,15 @@ from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
 from gemcut.reply import Delta, Finish, Timing, Usage
 
-PLAIN = Settings(system=None, think=False, tools=(), media=MediaOptions(), sampling=SamplingParams())
+PLAIN = Settings(
+    system=None,
+    think=False,
+    tools=(),
+    constrain_tools=True,
+    schema=None,
+    media=MediaOptions(),
+    sampling=SamplingParams(),
+)
 WEATHER = {
     "type": "function",
     "function": {

@@ -103,7 +103,9 @@ def test_penalties_count_what_was_made(model: Gemma4) -> None:
 def test_a_sample_of_its_own_number_has_draws_of_its_own(model: Gemma4) -> None:
     def sample(number: int) -> list[int]:
         stops = StopConditions(max_tokens=12)
-        return [token.id for token in generate(model, PROMPT, NO_MEDIA, Sampling(seed=5), stops, number)]
+        return [
+            token.id for token in generate(model, PROMPT, NO_MEDIA, Sampling(seed=5), stops, sample=number)
+        ]
 
     assert sample(1) == sample(1)
     assert sample(1) != sample(0)

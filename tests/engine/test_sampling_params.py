@@ -126,7 +126,7 @@ def test_other_numbers_must_be_numbers(name: str, value: Any) -> None:
         ({"n": 0}, "n is 0"),
         ({"logprobs": 21}, "logprobs is 21; it must be between 0 and 20"),
         ({"prompt_logprobs": -1}, "prompt_logprobs is -1"),
-        ({"thinking_budget": -1}, "thinking_budget is -1; it must be 0 or more"),
+        ({"max_thought_tokens": 0}, "max_thought_tokens is 0; it must be 1 or more"),
         ({"stop": ["a", ""]}, "a stop text is empty"),
         ({"stop": [5]}, "give texts, and token ids as stop_token_ids"),
         ({"stop_token_ids": ["a"]}, "stop_token_ids has 'a'; give token ids, and texts as stop"),

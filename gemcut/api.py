@@ -290,10 +290,9 @@ class Gemma:
         constraint = None
         if choice.constraint.constrain:
             constraint = Constraint(self._vocabulary, choice.constraint, prompt.token_ids)
-        soft, sampling = self._encoder.encode(prompt.media), choice.sampling
-        return generate(
-            self.model, prompt.token_ids, soft, sampling, stops, sample=sample, constraint=constraint
-        )
+        soft = self._encoder.encode(prompt.media)
+        sampling = replace(choice.sampling, sample=sample)
+        return generate(self.model, prompt.token_ids, soft, sampling, stops, constraint)
 
 
 @dataclass(frozen=True)

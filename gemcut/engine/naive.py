@@ -44,14 +44,12 @@ def generate(
     soft: torch.Tensor,
     sampling: Sampling,
     stops: StopConditions,
-    *,
-    sample: int = 0,
     constraint: Constraint | None = None,
 ) -> Iterator[Token]:
     """The reply's tokens as they are made, the stop token included.
 
-    soft: (S, C), the soft tokens of the prompt's media, one for each placeholder.  sample: which of a
-    request's n replies it is.  constraint: says which tokens may come, and is told each that did.
+    soft: (S, C), the soft tokens of the prompt's media, one for each placeholder.
+    constraint: says which tokens may come, and is told each that did.
     Ends when `stops` says so, or when the context is full.  Raises EmptyPrompt, PromptTooLong.
     """
     config = model.config.text
@@ -60,7 +58,7 @@ def generate(
     limit = stops.most_tokens(config.max_position_embeddings - len(prompt_ids))
     cache = PlainCache(config, len(prompt_ids) + limit, device)
     sampler = BatchSampler(1, config.vocab_size, device)
-    sampler.put(0, sampling, prompt_ids, sample=sample)
+    sampler.put(0, sampling, prompt_ids)
     ids = torch.tensor(prompt_ids, device=device)
     for position in range(limit):
         logits = _next_logits(model, ids, soft, cache)

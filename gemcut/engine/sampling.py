@@ -60,17 +60,15 @@ class BatchSampler:
         sampling: Sampling,
         prompt_ids: Sequence[int],
         made_ids: Sequence[int] = (),
-        sample: int = 0,
     ) -> None:
         """A reply takes this slot, whoever had it before.
 
-        made_ids: what of the reply there is already, where it was preempted.  sample: which of the request's
-        n replies it is.
+        made_ids: what of the reply there is already, where it was preempted.
         """
         top_k = 0 if sampling.top_k is None else sampling.top_k
         logprobs = -1 if sampling.logprobs is None else sampling.logprobs
         filters = (sampling.temperature, top_k, sampling.top_p, sampling.min_p)
-        self._parameters[slot] = (*filters, sampling.seed, sample, logprobs)
+        self._parameters[slot] = (*filters, sampling.seed, sampling.sample, logprobs)
         self._adjustments.put(slot, sampling, prompt_ids, made_ids)
 
     def choose(

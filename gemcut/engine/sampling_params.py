@@ -107,11 +107,11 @@ class SamplingParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How one request's tokens are chosen, every choice made; what is not given changes nothing.
+    """How one reply's tokens are chosen, every choice made; what is not given changes nothing.
 
     stop_ids: not chosen among the first `min_tokens` tokens.  suppress_ids: never chosen.
     logprobs: how many likeliest tokens' log probabilities are wanted in each place beside the chosen one's;
-    None for none at all.
+    None for none at all.  sample: which of the request's n replies it is, which makes its draws its own.
     """
 
     temperature: float = 1.0
@@ -126,6 +126,7 @@ class Sampling:
     stop_ids: tuple[int, ...] = ()
     min_tokens: int = 0
     seed: int = 0
+    sample: int = 0
     logprobs: int | None = None
 
     @classmethod

@@ -104,7 +104,7 @@ def test_a_sample_of_its_own_number_has_draws_of_its_own(model: Gemma4) -> None:
     def sample(number: int) -> list[int]:
         stops = StopConditions(max_tokens=12)
         return [
-            token.id for token in generate(model, PROMPT, NO_MEDIA, Sampling(seed=5), stops, sample=number)
+            token.id for token in generate(model, PROMPT, NO_MEDIA, Sampling(seed=5, sample=number), stops)
         ]
 
     assert sample(1) == sample(1)

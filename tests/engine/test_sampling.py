@@ -269,7 +269,7 @@ def test_the_same_seed_and_place_give_the_same_token_and_others_do_not() -> None
 def test_samples_of_one_seed_differ() -> None:
     sampler = BatchSampler(20, 1000, CPU)
     for sample in range(20):
-        sampler.put(sample, PLAIN, [], sample=sample)
+        sampler.put(sample, replace(PLAIN, sample=sample), [])
     assert len(set(sampler.choose(torch.zeros(20, 1000), list(range(20)), [0] * 20).tolist())) > 15
 
 

@@ -1,5 +1,6 @@
 """`Gemma` on a tiny random model: it answers with letters and blanks until the context is full."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,28 @@ def test_n_replies_are_n_different_ones_and_the_first_is_that_of_n_1(gemma: Gemm
     completion = gemma.complete("Hi", sampling=three)
     assert completion.text == gemma.complete("Hi", sampling=one).text
     assert len({completion.text, *(other.text for other in completion.others)}) == 3
+
+
+def test_each_of_n_replies_follows_the_schema_and_the_first_is_that_of_n_1(gemma: Gemma) -> None:
+    choices = ["red", "green", "blue", "grey"]
+    one = SamplingParams(temperature=5.0, seed=1)
+    reply = gemma.reply("Hi", schema={"enum": choices}, sampling=replace(one, n=6))
+    made = [json.loads(each.text) for each in (reply, *reply.others)]
+    assert set(made) <= set(choices)
+    assert len(set(made)) > 1
+    assert reply.text == gemma.reply("Hi", schema={"enum": choices}, sampling=one).text
+
+
+def test_where_the_schema_leaves_nothing_to_say_min_tokens_give_way(gemma: Gemma) -> None:
+    reply = gemma.reply("Hi", schema={"const": 7}, sampling=replace(GREEDY, min_tokens=20, max_tokens=30))
+    assert (reply.text, reply.finish_reason) == ("7", "stop")
+    assert reply.usage.completion_tokens < 20
+
+
+def test_a_budget_for_thoughts_holds_in_a_raw_prompt_too(gemma: Gemma) -> None:
+    prompt = gemma.tokenizer.encode("<bos>Hi<|channel>thought\n", special=True)
+    params = replace(GREEDY, max_thought_tokens=2, min_tokens=4, max_tokens=4)
+    assert gemma.complete(prompt, sampling=params).token_ids.index(gemma.tokenizer.special.channel_close) <= 2
 
 
 def test_a_stop_id_of_the_user_s_ends_the_text_before_it(gemma: Gemma) -> None:

@@ -1,7 +1,7 @@
 """Many requests, one model: a thread that plans steps, runs them, and hands out tokens as they are made.
 
-`submit` may be called from any thread.  What fails in one request fails that request alone; if the loop itself
-fails, every stream raises the error, and so does every later `submit`.
+`submit` may be called from any thread.  What fails in one request fails that request alone; if the loop
+itself fails, every stream raises the error, and so does every later `submit`.
 """
 
 import queue

@@ -36,7 +36,7 @@ class Runner:
         hidden = self.model(embedded, batch.step)
         if not sum(batch.num_outputs):
             return [hidden.new_empty(0, self.model.config.text.vocab_size) for _ in planned]
-        return list(torch.split(self.model.logits(hidden), batch.num_outputs))
+        return list(torch.split(self.model.logits(hidden), list(batch.num_outputs)))
 
     def _embedded(self, ids: Tensor, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Embedded:
         parts = [

@@ -53,3 +53,12 @@ def test_a_call_makes_the_end_one_for_tool_calls_unless_it_was_cut_off() -> None
 
 def test_the_context_bounds_the_tokens_too() -> None:
     assert (StopConditions(max_tokens=5).most_tokens(3), StopConditions().most_tokens(3)) == (3, 3)
+
+
+def test_what_nothing_may_follow_stops_among_the_first_tokens_too() -> None:
+    stops = StopConditions([5], min_tokens=3)
+    stops.push(5)
+    assert not stops.over
+    stops.push(5, ended=True)
+    assert stops.over
+    assert stops.reason == "stop"

@@ -10,29 +10,44 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from gemcut.engine.constraint import Constraint, compute_masks, unpack
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import Token
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
-from gemcut.engine.sampling import Sampler
+from gemcut.engine.sampling import BatchSampler
+from gemcut.engine.sampling_params import Sampling
 from gemcut.engine.scheduler import Limits, Scheduler
+from gemcut.engine.stop_conditions import StopConditions
 from gemcut.errors import EngineFailed, GemcutError
 from gemcut.model.gemma4 import Gemma4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the tokens of one sample are chosen, and when it ends.
+
+    stops: its reader, who makes text of the tokens, may end it too.
+    """
+
+    sampling: Sampling
+    stops: StopConditions
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True)
 class Job:
     """A request with what is needed to choose its tokens.
 
-    soft: (S, C), the soft tokens of its media, in order.
+    choices: one for each of its samples.  soft: (S, C), the soft tokens of its media, in order.
     """
 
     request: Request
-    sampler: Sampler
-    stop_ids: tuple[int, ...]
+    choices: tuple[Choice, ...]
     soft: Tensor
 
 
@@ -68,20 +83,24 @@ class TokenStream(Iterator[Token]):
             self._loop.end(self.key)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Sample:
-    """A sample under way."""
+    """A sample under way.  slot: of the sampler, None while it has none."""
 
-    job: Job
+    choice: Choice
     stream: TokenStream
     made: list[int] = field(default_factory=list)
+    slot: int | None = None
 
 
 class Engine:
     """Runs the requests of many callers together.  Its thread ends with it."""
 
     def __init__(self, model: Gemma4, memory: MemoryPlan, limits: Limits) -> None:
-        self._loop = _Loop(Scheduler(memory.layout, limits), Runner(model, memory.layout))
+        sampler = BatchSampler(
+            limits.max_running, model.config.text.vocab_size, model.model.language_model.norm.weight.device
+        )
+        self._loop = _Loop(Scheduler(memory.layout, limits), Runner(model, memory.layout), sampler)
         self._thread = threading.Thread(target=self._loop.run, name="gemcut-engine", daemon=True)
         self._thread.start()
         self._finalizer = weakref.finalize(self, self._loop.stop)
@@ -102,9 +121,11 @@ class Engine:
 class _Loop:
     """What the engine's thread runs.  `_changed` guards everything that other threads touch."""
 
-    def __init__(self, scheduler: Scheduler, runner: Runner) -> None:
+    def __init__(self, scheduler: Scheduler, runner: Runner, sampler: BatchSampler) -> None:
         self._scheduler = scheduler
         self._runner = runner
+        self._sampler = sampler
+        self._free_slots = list(range(scheduler.limits.max_running))
         self._changed = threading.Condition()
         self._samples: dict[Key, _Sample] = {}
         self._soft: dict[int, Tensor] = {}
@@ -115,9 +136,9 @@ class _Loop:
             if self._failure is not None:
                 raise EngineFailed(f"the engine stopped: {self._failure}; load the model anew")
             self._scheduler.add(job.request)
-            keys = [(job.request.id, sample) for sample in range(job.request.num_samples)]
-            streams = [TokenStream(key, self) for key in keys]
-            self._samples |= {s.key: _Sample(job, s) for s in streams}
+            streams = [TokenStream((job.request.id, number), self) for number in range(len(job.choices))]
+            for choice, stream in zip(job.choices, streams, strict=True):
+                self._samples[stream.key] = _Sample(choice, stream)
             self._soft[job.request.id] = job.soft
             self._changed.notify()
         return streams
@@ -153,34 +174,70 @@ class _Loop:
 
     def _choose(self, planned: Sequence[Rows], logits: Sequence[Tensor]) -> dict[Key, Made]:
         """The next token of each sequence that has one; a request in which this fails ends with the error."""
+        chosen = [
+            (rows, result[-1:], self._samples[rows.progress.key])
+            for rows, result in zip(planned, logits, strict=True)
+            if rows.chooses and rows.progress.key in self._samples
+        ]
+        if not chosen:
+            return {}
+        rows, results = torch.cat([result for _, result, _ in chosen]), [sample for _, _, sample in chosen]
+        slots = [self._slot(sample, planned_rows) for planned_rows, _, sample in chosen]
+        ids = self._sampler.choose(
+            rows, slots, [len(sample.made) for sample in results], self._permitted(results, rows)
+        )
+        self._sampler.observe(slots, ids)
+        logprobs = self._sampler.logprobs(rows, slots, ids)
         made: dict[Key, Made] = {}
-        for rows, result in zip(planned, logits, strict=True):
-            key = rows.progress.key
-            if not rows.chooses or key not in self._samples:
-                continue
-            sample = self._samples[key]
+        for (planned_rows, _, sample), token_id, found in zip(chosen, ids.tolist(), logprobs, strict=True):
             try:
-                made[key] = self._next(rows, sample, result[-1])
+                made[planned_rows.progress.key] = self._advance(sample, Token(token_id, found))
             except GemcutError as error:
                 sample.stream.put(error)
-                self._scheduler.end(key)
-                self._forget(key)
+                self._scheduler.end(planned_rows.progress.key)
+                self._forget(planned_rows.progress.key)
         return made
 
-    def _next(self, rows: Rows, sample: _Sample, logits: Tensor) -> Made:
-        job = sample.job
-        seen = logits.new_tensor(rows.progress.ids, dtype=int)
-        chosen = job.sampler.choose(logits, seen, len(sample.made))
-        sample.made.append(chosen)
-        sample.stream.put(Token(chosen, float(logits[chosen] - logits.logsumexp(0))))
-        ended = chosen in job.stop_ids or len(sample.made) == job.request.max_tokens
-        if ended:
+    def _permitted(self, samples: Sequence[_Sample], logits: Tensor) -> Tensor | None:
+        words = -(-logits.shape[-1] // 32)
+        packed = compute_masks([sample.choice.constraint for sample in samples], words)
+        return None if packed is None else unpack(packed.to(logits.device), logits.shape[-1])
+
+    def _slot(self, sample: _Sample, rows: Rows) -> int:
+        """The sampler's slot of a running sample; those that had to give way hand theirs over."""
+        if sample.slot is None:
+            if not self._free_slots:
+                self._take_slots_of_the_waiting()
+            sample.slot = self._free_slots.pop()
+            self._sampler.put(
+                sample.slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made
+            )
+        return sample.slot
+
+    def _take_slots_of_the_waiting(self) -> None:
+        for progress in self._scheduler.waiting:
+            sample = self._samples[progress.key]
+            if sample.slot is not None:
+                self._free_slots.append(sample.slot)
+                sample.slot = None
+
+    def _advance(self, sample: _Sample, token: Token) -> Made:
+        """Hands a token over; says whether the reply ends with it."""
+        choice = sample.choice
+        sample.made.append(token.id)
+        if choice.constraint is not None:
+            choice.constraint.advance(token.id)
+        choice.stops.push(token.id, ended=choice.constraint is not None and choice.constraint.ended)
+        sample.stream.put(token)
+        if choice.stops.over:
             sample.stream.put(None)
-            self._forget(rows.progress.key)
-        return Made((chosen,), ended)
+            self._forget(sample.stream.key)
+        return Made((token.id,), choice.stops.over)
 
     def _forget(self, key: Key) -> None:
-        self._samples.pop(key, None)
+        sample = self._samples.pop(key, None)
+        if sample is not None and sample.slot is not None:
+            self._free_slots.append(sample.slot)
         if not any(other[0] == key[0] for other in self._samples):
             self._soft.pop(key[0], None)
 

@@ -6,19 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gemcut.engine.naive import generate
 from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Made
 from gemcut.engine.request import MediaSpan, Request
 from gemcut.engine.runner import Runner
-from gemcut.engine.sampling import Sampler
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.model.gemma4 import Gemma4
-from tests.parity.tiny import TINY, fill, model_config
-
-GREEDY = Sampler(
-    temperature=0.0, top_k=None, top_p=1.0, min_p=0.0, repetition_penalty=1.0, seed=0, suppress_ids=()
-)
+from tests.parity.tiny import TINY, fill, greedy, model_config
 
 
 @pytest.fixture(scope="module", params=list(TINY))
@@ -54,8 +48,7 @@ def run_all(
 
 
 def naive(model: Gemma4, request: Request, soft: Tensor) -> list[int]:
-    tokens = generate(model, request.prompt_ids, soft, GREEDY, (), request.max_tokens)
-    return [token.id for token in tokens]
+    return greedy(model, request.prompt_ids, request.max_tokens, soft)
 
 
 @st.composite

@@ -161,9 +161,7 @@ class Gemma:
 
     def _stream(self, prompt: Prompt, choice: "_Choice", sample: int, clock: "_Clock") -> Iterator[Delta]:
         check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
-        stops = choice.stops()
-        tokens = self._tokens(prompt, choice, stops, sample)
-        return self._deltas_of(tokens, prompt, stops, clock)
+        return self._deltas_of(self._tokens(prompt, choice, sample), prompt, choice.stops(), clock)
 
     def _deltas_of(
         self, tokens: Iterator[Token], prompt: Prompt, stops: StopConditions, clock: "_Clock"
@@ -172,10 +170,13 @@ class Gemma:
         waiting: list[TokenLogprobs] = []  # of tokens that gave no piece yet
         for token in tokens:
             clock.tick()
+            stops.push(token.id, token.ends)
             waiting += [] if token.logprobs is None else [token.logprobs]
             for delta in _deltas([] if stops.at_stop_id else parser.push(token.id), stops):
                 yield replace(delta, logprobs=tuple(waiting)) if waiting else delta
                 waiting.clear()
+            if stops.over:
+                break
         yield from _deltas(parser.finish(), stops)
         if rest := stops.flush():
             yield Delta("text", rest)
@@ -204,9 +205,12 @@ class Gemma:
         text_stream, stops = TextStream(self.tokenizer), choice.stops()
         tokens: list[Token] = []
         text = ""
-        for token in self._tokens(prompt, choice, stops, sample):
+        for token in self._tokens(prompt, choice, sample):
             tokens.append(token)
+            stops.push(token.id, token.ends)
             text += "" if stops.at_stop_id else stops.show(text_stream.push(token.id))
+            if stops.over:
+                break
         text += stops.show(text_stream.finish()) + stops.flush()
         return Completion(
             text=text,
@@ -284,14 +288,13 @@ class Gemma:
         sampling = Sampling.resolve(params, self._loaded.generation, self.config.text.vocab_size)
         return _Choice(params, sampling, ConstraintOptions(None, True, params.max_thought_tokens))
 
-    def _tokens(
-        self, prompt: Prompt, choice: "_Choice", stops: StopConditions, sample: int
-    ) -> Iterator[Token]:
+    def _tokens(self, prompt: Prompt, choice: "_Choice", sample: int) -> Iterator[Token]:
         constraint = None
         if choice.constraint.constrain:
             constraint = Constraint(self._vocabulary, choice.constraint, prompt.token_ids)
         soft = self._encoder.encode(prompt.media)
         sampling = replace(choice.sampling, sample=sample)
+        stops = choice.stops(texts=False)
         return generate(self.model, prompt.token_ids, soft, sampling, stops, constraint)
 
 
@@ -303,11 +306,11 @@ class _Choice:
     sampling: Sampling
     constraint: ConstraintOptions
 
-    def stops(self) -> StopConditions:
+    def stops(self, texts: bool = True) -> StopConditions:
+        """When a sample ends.  texts: whether stop texts are looked for."""
         params = self.params
-        return StopConditions(
-            self.sampling.stop_ids, tuple(params.stop), params.min_tokens, params.max_tokens
-        )
+        stop = tuple(params.stop) if texts else ()
+        return StopConditions(self.sampling.stop_ids, stop, params.min_tokens, params.max_tokens)
 
 
 class _Clock:

@@ -8,14 +8,14 @@ import queue
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from gemcut.engine.constraint import Constraint, compute_masks, unpack
 from gemcut.engine.memory import MemoryPlan
-from gemcut.engine.naive import Token
+from gemcut.engine.naive import Token, advanced
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
@@ -31,7 +31,7 @@ from gemcut.model.gemma4 import Gemma4
 class Choice:
     """How the tokens of one sample are chosen, and when it ends.
 
-    stops: its reader, who makes text of the tokens, may end it too.
+    stops: without texts, which the reader of its stream looks for.
     """
 
     sampling: Sampling
@@ -225,10 +225,9 @@ class _Loop:
         """Hands a token over; says whether the reply ends with it."""
         choice = sample.choice
         sample.made.append(token.id)
-        if choice.constraint is not None:
-            choice.constraint.advance(token.id)
-        choice.stops.push(token.id, ended=choice.constraint is not None and choice.constraint.ended)
-        sample.stream.put(token)
+        ends = choice.constraint is not None and advanced(choice.constraint, token.id)
+        choice.stops.push(token.id, ends)
+        sample.stream.put(replace(token, ends=ends))
         if choice.stops.over:
             sample.stream.put(None)
             self._forget(sample.stream.key)

@@ -20,10 +20,14 @@ SCORED_ROWS = 64  # whose logits are held at a time: 64 MiB with Gemma's vocabul
 
 @dataclass(frozen=True)
 class Token:
-    """A token of the reply.  logprobs: None unless the request wants them."""
+    """A token of the reply.
+
+    logprobs: None unless the request wants them.  ends: whether what the reply must follow ends with it.
+    """
 
     id: int
     logprobs: TokenLogprobs | None
+    ends: bool = False
 
 
 def check_prompt(prompt_ids: Sequence[int], context: int, new_tokens: int) -> None:
@@ -35,6 +39,12 @@ def check_prompt(prompt_ids: Sequence[int], context: int, new_tokens: int) -> No
             f"the prompt has {len(prompt_ids)} tokens and this model's context holds {context},"
             " the reply included; shorten the prompt"
         )
+
+
+def advanced(constraint: Constraint, token_id: int) -> bool:
+    """Tells the constraint of the next token; returns whether none may follow it."""
+    constraint.advance(token_id)
+    return constraint.ended
 
 
 @torch.inference_mode()
@@ -64,11 +74,10 @@ def generate(
         logits = _next_logits(model, ids, soft, cache)
         ids, soft = sampler.choose(logits, [0], [position], _permitted(constraint, logits)), soft[:0]
         sampler.observe([0], ids)
-        token = Token(int(ids[0]), sampler.logprobs(logits, [0], ids)[0])
-        if constraint is not None:
-            constraint.advance(token.id)
-        stops.push(token.id, ended=constraint is not None and constraint.ended)
-        yield token
+        chosen = int(ids[0])
+        ends = constraint is not None and advanced(constraint, chosen)
+        stops.push(chosen, ends)
+        yield Token(chosen, sampler.logprobs(logits, [0], ids)[0], ends)
         if stops.over:
             return
 

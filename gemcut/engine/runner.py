@@ -1,6 +1,6 @@
-"""Planned rows to logits: the model, its pages, and the soft tokens of the media that prompts hold.
+"""Planned rows to their results: the model, its pages, and the soft tokens of the media that prompts hold.
 
-Letters: N rows of a step, M rows whose logits are wanted, S soft tokens, C model width, V vocabulary.
+Letters: M rows whose results are wanted, S soft tokens, C model width, V vocabulary.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,13 +30,15 @@ class Runner:
 
     @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Tensor]:
-        """Logits of the rows of each sequence that are wanted, (M, V) each, in the order of `planned`."""
+        """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = make_batch(planned, self.layout, self.cache, self.device)
-        embedded = self._embedded(batch.ids, planned, soft)
-        hidden = self.model(embedded, batch.step)
-        if not sum(batch.num_outputs):
-            return [hidden.new_empty(0, self.model.config.text.vocab_size) for _ in planned]
-        return list(torch.split(self.model.logits(hidden), list(batch.num_outputs)))
+        hidden = self.model(self._embedded(batch.ids, planned, soft), batch.step)
+        return list(torch.split(hidden, list(batch.num_outputs)))
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(M, C) -> (M, V)."""
+        return self.model.logits(hidden)
 
     def _embedded(self, ids: Tensor, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Embedded:
         parts = [

@@ -24,7 +24,7 @@ from gemcut.engine.runner import Runner
 from gemcut.engine.sampling import BatchSampler
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.engine.token_stream import TokenStream
-from gemcut.errors import EngineFailed
+from gemcut.errors import EngineFailed, RequestTooLarge
 from gemcut.model.gemma4 import Gemma4
 
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
@@ -289,7 +289,7 @@ class _Loop:
         first = planned[0]
         if len(planned) == 1 and first.progress.whole_end(first.start) >= first.start + len(first.ids):
             reason = f"memory does not suffice for a step of {len(first.ids)} tokens: {error}"
-            self._fail(first.progress.key, EngineFailed(reason))
+            self._fail(first.progress.key, RequestTooLarge(f"{reason}; lower the engine's cache_bytes"))
             return
         self._scheduler.lower_limits(max(1, sum(len(rows.ids) for rows in planned) // 2))
 

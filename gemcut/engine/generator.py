@@ -45,7 +45,7 @@ class Generator:
         self._loaded = loaded
         self._options = options
         self._device = loaded.model.model.language_model.norm.weight.device
-        self._limits = options.limits(self._device)
+        self.limits = options.limits(self._device)
         self._starting = Lock()
         self._engine: Engine | None = None
         self._request_ids = itertools.count()
@@ -125,7 +125,7 @@ class Generator:
     def _running(self) -> Engine:
         with self._starting:
             if self._engine is None:
-                self._engine = Engine(self._loaded.model, self.memory, self._limits)
+                self._engine = Engine(self._loaded.model, self.memory, self.limits)
             return self._engine
 
     def close(self) -> None:

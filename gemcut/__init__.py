@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from gemcut import errors
     from gemcut.api import Gemma
     from gemcut.engine.sampling_params import SamplingParams
-    from gemcut.prompt.messages import Message
+    from gemcut.mcp_server import McpServer
+    from gemcut.prompt.messages import MediaPart, Message
+    from gemcut.toolbox import AgentTool
 
-__all__ = ["Gemma", "Message", "SamplingParams", "errors"]
+__all__ = ["AgentTool", "Gemma", "McpServer", "MediaPart", "Message", "SamplingParams", "errors"]
 
 _HOMES = {
+    "AgentTool": "gemcut.toolbox",
     "Gemma": "gemcut.api",
+    "McpServer": "gemcut.mcp_server",
+    "MediaPart": "gemcut.prompt.messages",
     "Message": "gemcut.prompt.messages",
     "SamplingParams": "gemcut.engine.sampling_params",
 }

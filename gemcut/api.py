@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from gemcut.agent import Agent, AgentOptions
 from gemcut.engine.constraint import reply_grammar
 from gemcut.engine.generator import Generator
 from gemcut.engine.logprobs import TokenLogprobs
@@ -21,7 +22,7 @@ from gemcut.engine.stop_conditions import StopConditions
 from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import BadSampling, BatchFailed, EngineFailed, GemcutError, PromptError
 from gemcut.load import Dtype, Loaded, load
-from gemcut.many import Question, ReplyOptions, in_turn, shown, until
+from gemcut.many import AnswerOptions, Question, ReplyOptions, in_turn, shown, until
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
 from gemcut.prompt.json_schema import Schema
@@ -33,6 +34,7 @@ from gemcut.prompt.text_stream import TextStream
 from gemcut.prompt.tokenizer import Tokenizer
 from gemcut.prompt.tools import Tools
 from gemcut.reply import Clock, Completion, Delta, Finish, Reply, Usage, deltas_of, whole_reply
+from gemcut.toolbox import Callables
 
 
 class Gemma:
@@ -202,6 +204,24 @@ class Gemma:
                 yield from in_turn(pool, most, questions, lambda question: self._result(question, stopping))
             finally:
                 stopping.set()
+
+    def agent(
+        self,
+        tools: Callables,
+        *,
+        system: str | None = None,
+        max_rounds: int = 10,
+        parallel: int = 8,
+        **options: Unpack[AnswerOptions],
+    ) -> Agent:
+        """An agent that calls these tools until it has an answer: `agent.run("…").text`.
+
+        tools: typed Python functions (async ones too), AgentTools, and those of an `McpServer`.
+        system: what it is told first.  max_rounds: the most replies to one conversation.  parallel: how many
+        calls of one reply run at once.  options: as of `reply`, for each reply.
+        Raises BadTools, BadOption.
+        """
+        return Agent(self, tools, AgentOptions(system, max_rounds, parallel), **options)
 
     def _result(self, question: Question, stopping: Event) -> Reply | GemcutError:
         """A reply, or what went wrong with this question alone."""

@@ -22,10 +22,9 @@ Asked = TypeVar("Asked")
 Made = TypeVar("Made")
 
 
-class ReplyOptions(TypedDict, total=False):
-    """What `Gemma.reply` takes beside the messages and their media."""
+class AnswerOptions(TypedDict, total=False):
+    """How a reply is made, whatever tools there are."""
 
-    tools: Tools | None
     think: bool
     media: MediaOptions | None
     schema: Schema | None
@@ -33,6 +32,12 @@ class ReplyOptions(TypedDict, total=False):
     grammar: str | None
     constrain_tools: bool
     sampling: SamplingParams | None
+
+
+class ReplyOptions(AnswerOptions, total=False):
+    """What `Gemma.reply` takes beside the messages and their media."""
+
+    tools: Tools | None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ RANKS = (
     ("engine", "train"),
     ("reply",),  # what the api gives
     ("many",),  # many questions to it at once
+    ("toolbox",),  # tools that can be called
+    ("mcp_server", "agent"),  # tools from elsewhere, and who calls tools
     ("api",),
     ("server", "evals", "cluster", "__init__"),  # __init__: the public names
     ("cli",),
@@ -191,7 +193,8 @@ def test_transformers_is_for_tests_only(path: Path) -> None:
 
 def test_what_is_imported_is_declared_and_nothing_else() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    names = [dependency.split(">=")[0] for dependency in project["dependencies"]]
+    extras = [names for extra, names in project["optional-dependencies"].items() if extra != "test"]
+    names = [dependency.split(">=")[0] for dependency in sum(extras, project["dependencies"])]
     declared = {IMPORTED_AS.get(name, name) for name in names}
     used = set().union(*(foreign(parse(path)) for path in FILES)) - sys.stdlib_module_names - {"gemcut"}
     assert declared == used

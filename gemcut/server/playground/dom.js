@@ -1,0 +1,53 @@
+// Elements without HTML: what is text stays text, whatever stands in it.
+
+export const byId = (id) => document.getElementById(id);
+
+/** A new element. attributes: strings are set as attributes, functions as listeners ("onclick"), true as "". */
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child != null && child !== false));
+  return node;
+}
+
+/** One of the drawings at the end of index.html. */
+export function icon(name) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const use = document.createElementNS(space, "use");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(use);
+  return svg;
+}
+
+/** A button that shows an icon and is called by a name. */
+export function iconButton(name, label, onclick) {
+  return el("button", { type: "button", class: "quiet icon", "aria-label": label, title: label, onclick }, icon(name));
+}
+
+/** Tells something in a line that comes and goes, and that screen readers say. */
+export function say(text) {
+  const line = byId("said");
+  line.textContent = text;
+  line.classList.add("shown");
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => line.classList.remove("shown"), 3500);
+}
+
+/** Tells screen readers only. */
+export function announce(text) {
+  byId("said").textContent = text;
+}
+
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied");
+  } catch {
+    say("The browser does not allow copying here");
+  }
+}

@@ -38,7 +38,12 @@ MOST_PARAMETERS = 6
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 OF_THE_WHOLE = {"test_architecture", "test_bad_input", "test_readme"}  # tests of no single module
 IMPORTED_AS = {"pillow": "PIL"}  # packages whose module has another name
-BESIDE_THE_PACKAGE = {"parity", "recipes", "bench"}  # tests of other things than the package's modules
+BESIDE_THE_PACKAGE = {
+    "parity",
+    "recipes",
+    "bench",
+    "playground",
+}  # tests of other things than the package's modules
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,148 @@
+import base64
+import io
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.playground.acts import finished, say, set_up
+from tests.playground.fake_server import FakeServer, text
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), (10, 120, 90)).save(file, "PNG")
+    return file.getvalue()
+
+
+def sound(seconds: float = 0.2, rate: int = 44_100) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(2)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        tone = np.sin(np.arange(int(seconds * rate)) * 440 * 2 * np.pi / rate) * 9000
+        out.writeframes(np.repeat(tone.astype("<i2"), 2).tobytes())
+    return file.getvalue()
+
+
+def files(*given: tuple[str, str, bytes]) -> list[dict[str, object]]:
+    return [{"name": name, "mimeType": kind, "buffer": data} for name, kind, data in given]
+
+
+def drop(page: Page, name: str, kind: str, data: bytes) -> None:
+    """Drops a file onto the page, as from the desktop."""
+    transfer = page.evaluate_handle(
+        """([name, kind, data]) => {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, { type: kind }));
+            return transfer;
+        }""",
+        [name, kind, base64.b64encode(data).decode()],
+    )
+    for event in ("dragover", "drop"):
+        page.locator("#transcript").dispatch_event(event, {"dataTransfer": transfer})
+
+
+def parts(server: FakeServer) -> list[dict[str, object]]:
+    return server.bodies[-1]["messages"][-1]["content"]  # type: ignore[no-any-return]
+
+
+def test_pictures_come_before_the_text_and_sound_behind_it(page: Page, server: FakeServer) -> None:
+    server.script = [text("A green picture.")]
+    page.locator("#files").set_input_files(
+        files(("hum.wav", "audio/wav", sound()), ("green.png", "image/png", picture()))
+    )
+    expect(page.locator("#attachments li")).to_have_count(2)
+    say(page, "What is it?")
+    finished(page)
+    image, said, heard = parts(server)
+    url = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+    assert image == {"type": "image_url", "image_url": {"url": url}}
+    assert said == {"type": "text", "text": "What is it?"}
+    assert heard["input_audio"] == {"data": base64.b64encode(sound()).decode(), "format": "wav"}
+    expect(page.locator("#attachments li")).to_have_count(0)
+    expect(page.locator(".user .media img")).to_be_visible()
+    page.reload()
+    expect(page.locator(".user .media img")).to_be_visible()
+
+
+def test_a_dropped_picture_is_sent_with_the_budget_that_the_slider_says(
+    page: Page, server: FakeServer
+) -> None:
+    server.script = [text("Green."), text("Green.")]
+    slider = set_up(page).get_by_label("Detail")
+    expect(page.locator("#settings output")).to_have_text("the model's own")
+    slider.fill("5")
+    expect(page.locator("#settings output")).to_have_text("at most 1,120 tokens")
+    drop(page, "green.png", "image/png", picture())
+    expect(page.locator("#attachments img")).to_be_visible()
+    say(page, "What is it?")
+    finished(page)
+    assert parts(server)[0]["image_url"]["max_soft_tokens"] == 1120  # type: ignore[index]
+
+
+def test_what_is_no_medium_is_refused(page: Page) -> None:
+    drop(page, "notes.txt", "text/plain", b"notes")
+    expect(page.locator("#said")).to_have_text("notes.txt is no picture, sound or video")
+    expect(page.locator("#attachments li")).to_have_count(0)
+
+
+def test_an_attachment_can_be_removed(page: Page) -> None:
+    drop(page, "green.png", "image/png", picture())
+    page.get_by_role("button", name="Remove green.png").click()
+    expect(page.locator("#attachments li")).to_have_count(0)
+
+
+def test_a_recording_is_sent_as_wav_of_16_khz(page: Page, server: FakeServer) -> None:
+    server.script = [text("A beep.")]
+    page.get_by_role("button", name="Record sound").click()
+    page.wait_for_timeout(700)
+    page.get_by_role("button", name="Stop recording").click()
+    expect(page.locator("#attachments audio")).to_be_visible()
+    say(page, "What do you hear?")
+    finished(page)
+    heard = parts(server)[1]["input_audio"]
+    with wave.open(io.BytesIO(base64.b64decode(heard["data"]))) as recording:  # type: ignore[index]
+        assert (recording.getframerate(), recording.getnchannels(), recording.getsampwidth()) == (
+            16_000,
+            1,
+            2,
+        )
+        assert recording.getnframes() > 3000
+
+
+@pytest.mark.parametrize("kind", ["photo", "video"])
+def test_the_camera_takes_photos_and_videos(page: Page, server: FakeServer, kind: str) -> None:
+    server.script = [text("Green and grey.")]
+    page.get_by_role("button", name="Use the camera").click()
+    page.wait_for_function("document.querySelector('#shot video').videoWidth > 0")
+    if kind == "photo":
+        page.get_by_role("button", name="Take a photo").click()
+    else:
+        page.get_by_role("button", name="Record video").click()
+        page.wait_for_timeout(700)
+        page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#attachments li")).to_have_count(1)
+    say(page, "What do you see?")
+    finished(page)
+    part = parts(server)[0]
+    source = part[f"{'image' if kind == 'photo' else 'video'}_url"]["url"]  # type: ignore[index]
+    assert source.startswith("data:image/jpeg;base64," if kind == "photo" else "data:video/")
+    assert len(source) > 1000
+
+
+def test_media_are_in_the_copied_code_whole_and_on_the_screen_short(page: Page, tmp_path: Path) -> None:
+    drop(page, "green.png", "image/png", picture())
+    page.get_by_label("Message", exact=True).fill("What is it?")
+    page.get_by_role("button", name="Copy as curl or Python").click()
+    data = base64.b64encode(picture()).decode()
+    if len(data) > 250:
+        expect(page.locator("#code-text")).not_to_contain_text(data)
+    page.locator("#code-copy").click()
+    expect(page.locator("#said")).to_have_text("Copied")
+    assert data in page.evaluate("navigator.clipboard.readText()")

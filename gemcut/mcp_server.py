@@ -20,12 +20,12 @@ class McpServer:
     """An MCP server while it is open: `with McpServer.stdio([...]) as server: gemma.agent(server.tools)`.
 
     Its connection lives in a thread of its own, so agents may call several of its tools at once.
-    connect: makes what connects, when it is opened.  name: what errors call it.
+    reached: makes what `mcp.Client` takes to reach it, when it is opened.  name: what errors call it.
     timeout_s: how long one answer may take.
     """
 
-    def __init__(self, connect: Callable[[], "Client"], name: str, timeout_s: float) -> None:
-        self._connect = connect
+    def __init__(self, reached: Callable[[], Any], name: str, timeout_s: float) -> None:
+        self._reached = reached
         self._name = name
         self._timeout_s = timeout_s
         self._open = ExitStack()
@@ -47,26 +47,22 @@ class McpServer:
         if isinstance(command, str) or not command:
             raise BadOption(f"the command is {command!r}; give a list, as in ['python', 'server.py']")
 
-        def connect() -> "Client":
-            client, parameters = _mcp().Client, _mcp().StdioServerParameters
+        def reached() -> Any:
             given = None if env is None else dict(env)
-            return client(parameters(command=command[0], args=list(command[1:]), env=given, cwd=cwd))
+            return _mcp().StdioServerParameters(
+                command=command[0], args=list(command[1:]), env=given, cwd=cwd
+            )
 
-        return cls(connect, " ".join(command), timeout_s)
+        return cls(reached, " ".join(command), timeout_s)
 
     @classmethod
     def http(cls, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 60) -> Self:
         """A server at a URL (streamable HTTP).  headers: sent with every request, as for a key."""
-
-        def connect() -> "Client":
-            client = _mcp().Client
-            return client(_web_transport(url, {} if headers is None else dict(headers)))
-
-        return cls(connect, url, timeout_s)
+        return cls(lambda: _web_transport(url, {} if headers is None else dict(headers)), url, timeout_s)
 
     def __enter__(self) -> Self:
         """Connects and reads which tools there are.  Raises McpFailed; BadOption without the package."""
-        client = self._connect()
+        client = _mcp().Client(self._reached(), read_timeout_seconds=self._timeout_s)
         from anyio.from_thread import start_blocking_portal
 
         with ExitStack() as opening:
@@ -89,8 +85,7 @@ class McpServer:
         declaration = {"name": tool.name, "description": tool.description, "parameters": parameters}
 
         def call(arguments: Mapping[str, Any]) -> Any:
-            result = portal.call(session.call_tool, tool.name, dict(arguments), self._timeout_s)
-            return _value(result)
+            return _value(portal.call(session.call_tool, tool.name, dict(arguments)))
 
         return AgentTool(declaration, call)
 

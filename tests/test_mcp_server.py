@@ -103,6 +103,12 @@ def test_a_program_that_is_no_server_is_named(command: list[str]) -> None:
     assert command[0] in str(error.value)
 
 
+def test_a_program_that_never_answers_is_given_up() -> None:
+    silent = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(McpFailed, match="(?i)timed out"), McpServer.stdio(silent, timeout_s=0.5):
+        pass
+
+
 def test_a_command_is_a_list() -> None:
     with pytest.raises(BadOption, match="give a list"):
         McpServer.stdio("python server.py")  # type: ignore[arg-type]

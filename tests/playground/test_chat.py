@@ -128,6 +128,17 @@ def test_a_key_is_asked_for_and_kept(page: Page, server: FakeServer) -> None:
     expect(page.locator("#model")).to_have_value("nano")
 
 
+def test_the_models_are_read_once_the_key_is_right(page: Page, server: FakeServer) -> None:
+    server.key = "s3cret"
+    page.reload()
+    field = page.get_by_label("API key")
+    expect(field).to_be_focused()
+    expect(page.locator("#model option")).to_have_count(0)
+    field.fill("s3cret")
+    page.keyboard.press("Tab")
+    expect(page.locator("#model")).to_have_value("nano")
+
+
 def test_conversations_outlive_a_reload_and_are_found_by_their_first_words(
     page: Page, server: FakeServer
 ) -> None:

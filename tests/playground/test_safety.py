@@ -1,6 +1,6 @@
 """Text is text: whatever a model, a tool or a user writes, nothing of it acts, and nothing is fetched.
 
-That no other host is asked and that nothing is reported on the console is checked after every test (conftest).
+That no other host is asked and nothing is reported on the console is checked after every test (conftest).
 """
 
 import re

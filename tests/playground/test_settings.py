@@ -109,7 +109,8 @@ class OpenAI:
     def create(self, extra_body, **body):
         data = json.dumps({**body, **extra_body}).encode()
         head = {"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"}
-        urllib.request.urlopen(urllib.request.Request(f"{self.base_url}/chat/completions", data, head)).close()
+        request = urllib.request.Request(f"{self.base_url}/chat/completions", data, head)
+        urllib.request.urlopen(request).close()
         raise SystemExit
 """
 

@@ -2,6 +2,8 @@
 
 import { byId, el } from "./dom.js";
 
+const MAC = navigator.platform.startsWith("Mac"); // there Alt with a letter writes another: Ctrl is held too
+
 const SHOWN = [
   ["Enter", "send"],
   ["Shift Enter", "new line"],
@@ -23,14 +25,15 @@ export function setUpKeys(actions, escape) {
   const dialog = byId("keys");
   dialog.querySelector("dl").append(
     ...SHOWN.flatMap(([keys, meaning]) => {
-      const caps = keys.split(" ").map((key) => (key === "/" && keys !== "/" ? " / " : el("kbd", {}, key)));
+      const held = MAC ? keys.replaceAll("Alt", "Ctrl Alt") : keys;
+      const caps = held.split(" ").map((key) => (key === "/" && keys !== "/" ? " / " : el("kbd", {}, key)));
       return [el("dt", {}, ...caps), el("dd", {}, meaning)];
     }),
   );
   const help = () => dialog.showModal();
   byId("help").addEventListener("click", help);
   addEventListener("keydown", (event) => {
-    if (event.isComposing || event.ctrlKey || event.metaKey) return;
+    if (event.isComposing || event.metaKey || event.ctrlKey !== (MAC && event.altKey)) return;
     if (document.querySelector("dialog[open]")) return; // it has keys of its own
     const writing = event.target.matches?.("textarea, input:not([type=checkbox]):not([type=range]), select");
     const action = event.altKey ? actions[event.code] : writing ? null : { "/": actions.Slash, "?": help }[event.key];

@@ -22,7 +22,7 @@ let current = conversations[0] ?? newConversation("");
 
 const transcript = new Transcript({ start: (text) => send(text, []), edit, again, answerCall });
 const composer = new Composer(send, stop);
-const settings = new Settings(() => current.messages.length && store.put(current));
+const settings = new Settings(() => current.messages.length && store.put(current), readModels);
 const shelf = new Shelf({ open, remove, rename });
 
 setUpPanels();
@@ -199,12 +199,14 @@ function moveUp(conversation) {
   store.put({ ...conversation, messages: conversation.messages.slice(0, -1) }); // the reply is kept once it is whole
 }
 
-/** The body of what would be asked now, with what stands in the field; null where the settings forbid it. */
+/** The body of what would be asked now, or was asked last; null where the settings forbid it. */
 async function nextRequest() {
   if (!settingsAreWhole()) return null;
-  const text = composer.field.value.trim();
+  const text = composer.field.value.trim() || (current.messages.length ? "" : "Hello");
   const draft = text || composer.media.length ? [{ role: "user", text, media: composer.media }] : [];
-  return requestBody({ ...current, messages: [...current.messages, ...draft] });
+  const answered = current.messages.at(-1)?.calls?.length === 0;
+  const said = answered && !draft.length ? current.messages.slice(0, -1) : current.messages;
+  return requestBody({ ...current, messages: [...said, ...draft] });
 }
 
 function refused(error) {

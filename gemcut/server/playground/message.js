@@ -12,8 +12,9 @@ export function userView(message, actions) {
     iconButton("copy", "Copy message", () => copyText(message.text)),
     iconButton("edit", "Edit and ask again", actions.edit),
   );
-  const media = message.media.length && el("ul", { class: "media" }, ...message.media.map((m) => el("li", {}, mediumView(m))));
-  const said = message.text && el("div", { class: "said" }, message.text);
+  const items = message.media.map((medium) => el("li", {}, mediumView(medium)));
+  const media = items.length > 0 && el("ul", { class: "media" }, ...items);
+  const said = message.text !== "" && el("div", { class: "said" }, message.text);
   return el("article", { class: "message user", "aria-label": "You" }, media, said, buttons);
 }
 
@@ -22,7 +23,7 @@ export function mediumView({ kind, name, blob }) {
   const url = URL.createObjectURL(blob);
   const tag = { image: "img", audio: "audio", video: "video" }[kind];
   const node = el(tag, kind === "image" ? { src: url, alt: name } : { src: url, controls: true, "aria-label": name });
-  node.addEventListener(kind === "image" ? "load" : "emptied", () => URL.revokeObjectURL(url), { once: true });
+  if (kind === "image") node.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
   return node;
 }
 

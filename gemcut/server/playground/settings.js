@@ -9,13 +9,14 @@ const KEY = "gemcut.key";
 export const apiKey = () => localStorage.getItem(KEY) ?? "";
 
 export class Settings {
-  /** changed: called after the user changed something. */
-  constructor(changed) {
+  /** changed: called after the user changed something.  keyChanged: called after the key is another. */
+  constructor(changed, keyChanged) {
     this.form = byId("options");
     this.think = byId("think");
     this.values = null;
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("input", (event) => this.#take(event.target, changed));
+    this.form.elements.key.addEventListener("change", keyChanged);
     this.think.addEventListener("input", () => {
       this.values.think = this.think.checked;
       changed();

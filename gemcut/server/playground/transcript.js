@@ -30,6 +30,7 @@ export class Transcript {
 
   /** Shows more of a reply that is coming, at most once for each picture that the screen draws. */
   update(reply, running) {
+    if (!this.views.has(reply)) return; // of another conversation
     if (!running) return this.#show(reply, false);
     this.due ??= requestAnimationFrame(() => this.#show(reply, true));
   }
@@ -46,7 +47,7 @@ export class Transcript {
   #show(reply, running) {
     cancelAnimationFrame(this.due);
     this.due = null;
-    this.views.get(reply)?.show(running);
+    this.views.get(reply).show(running);
     if (this.follows) this.toEnd();
   }
 

@@ -1,9 +1,9 @@
 """An agent: the model is asked, its calls are run, their results told to it, until it answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, Unpack
+from typing import Protocol, TypeAlias, Unpack
 
 from gemcut.errors import AgentUnfinished, BadMedia, BadOption, UnsupportedInput
 from gemcut.many import AnswerOptions
@@ -13,12 +13,14 @@ from gemcut.toolbox import Callables, Toolbox, ToolResult, failed
 
 
 class Answering(Protocol):
-    """What an agent needs of `Gemma`."""
+    """What an agent needs of `Gemma`: two of its methods."""
 
-    def stream(self, messages: Conversation, **options: Any) -> Iterator[Delta]:
+    @property
+    def stream(self) -> Callable[..., Iterator[Delta]]:
         """The pieces of one reply."""
 
-    def prompt(self, messages: Conversation, **options: Any) -> object:
+    @property
+    def prompt(self) -> Callable[..., object]:
         """What the model would read; raises what is wrong with it."""
 
 
@@ -123,8 +125,8 @@ class Agent:
             said.insert(0, Message("system", self._working.system))
         return said
 
-    def _reply(self, said: Sequence[Message], num_calls: int) -> Iterator[Delta]:
-        """The pieces of a reply, its calls numbered on from those before, so that results find theirs."""
+    def _reply(self, said: Sequence[Message], num_calls: int) -> Generator[Delta, None, Reply]:
+        """The pieces of a reply, its calls numbered on from those before for results to find; returns it."""
         deltas: list[Delta] = []
         for delta in self._model.stream(said, tools=self._toolbox.declarations, **self._options):
             if delta.tool_call is not None:
@@ -134,7 +136,7 @@ class Agent:
             yield delta
         return whole_reply(deltas)
 
-    def _results(self, calls: Sequence[ToolCall]) -> Iterator[ToolResult]:
+    def _results(self, calls: Sequence[ToolCall]) -> Generator[ToolResult, None, list[ToolResult]]:
         """The results as they come; returns them in the calls' order."""
         pool = ThreadPoolExecutor(self._working.parallel, "gemcut-tool")
         try:

@@ -101,10 +101,12 @@ def _mcp() -> Any:
 @asynccontextmanager
 async def _web_transport(url: str, headers: dict[str, str]) -> AsyncIterator[Any]:
     """What carries messages to a URL, with a web client that ends with it."""
-    from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
 
+    timeout = httpx2.Timeout(30, read=None)  # answers have a time limit of their own
     async with (
-        create_mcp_http_client(headers=headers) as web,
+        httpx2.AsyncClient(headers=headers, timeout=timeout) as web,
         streamable_http_client(url, http_client=web) as streams,
     ):
         yield streams

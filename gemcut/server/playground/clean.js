@@ -8,6 +8,7 @@ const ALLOWED = {
   ).split(" "),
   ALLOWED_ATTR: ["href", "align", "start", "class"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  ADD_URI_SAFE_ATTR: ["align", "start"], // hold no addresses
   ALLOW_DATA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };

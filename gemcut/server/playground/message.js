@@ -57,7 +57,8 @@ export class ReplyView {
     this.#showCalls(running);
     this.problem.textContent = running ? "" : this.#problemText();
     this.foot.hidden = running;
-    this.figures.textContent = running ? "" : figures(reply);
+    const words = running ? [] : figures(reply);
+    this.figures.replaceChildren(...words.flatMap((word, place) => [place ? " · " : "", el("span", {}, word)]));
   }
 
   #showThoughts(running) {

@@ -46,23 +46,24 @@ function addCall(calls, part) {
 /** The calls that wait for a result. */
 export const openCalls = (message) => (message?.calls ?? []).filter((call) => call.result === null);
 
-/** Tokens and speed in words: "128 tokens · 43.1 per second · first after 0.21 s · 512 read (480 kept)". */
+/** Tokens and speed in words: "128 tokens", "43.1 per second", "first after 0.21 s", "512 read (480 kept)". */
 export function figures({ usage, times }) {
   const words = [];
   if (usage) words.push(`${count(usage.completion_tokens)} token${usage.completion_tokens === 1 ? "" : "s"}`);
   const seconds = (times.last - times.first) / 1000;
   if (usage && usage.completion_tokens > 1 && seconds > 0) {
-    words.push(`${((usage.completion_tokens - 1) / seconds).toPrecision(3)} per second`);
+    words.push(`${rate((usage.completion_tokens - 1) / seconds)} per second`);
   }
   if (times.first !== null) words.push(`first after ${((times.first - times.asked) / 1000).toFixed(2)} s`);
   if (usage) {
     const kept = usage.prompt_tokens_details?.cached_tokens;
     words.push(`${count(usage.prompt_tokens)} read${kept ? ` (${count(kept)} kept)` : ""}`);
   }
-  return words.join(" · ");
+  return words;
 }
 
 const count = (number) => number.toLocaleString("en");
+const rate = (number) => (number < 100 ? number.toPrecision(3) : count(Math.round(number)));
 
 /** How long it thought, in words. */
 export function thinkingTime({ times, finish, error }, now) {

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pydantic
-import pydantic_core
 from PIL import Image
 
 from gemcut.errors import BadTools, ToolFailed
@@ -118,7 +117,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        plain = pydantic_core.to_jsonable_python(value)
+        plain = pydantic.TypeAdapter(Any).dump_python(value, mode="json")
         return json.dumps(plain, ensure_ascii=False)
     except ValueError as error:
         raise ToolFailed(

@@ -31,6 +31,15 @@ def titles(page: Page) -> Locator:
     return page.locator("#conversations .name")
 
 
+def until(page: Page, condition: str) -> None:
+    """Waits for a condition in JavaScript: the page's policy forbids Playwright's own way, an `eval`."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(100)
+    raise TimeoutError(condition)
+
+
 def set_up(page: Page) -> Locator:
     """The settings, opened."""
     if page.locator("html").get_attribute("data-settings") == "closed":

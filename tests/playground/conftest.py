@@ -14,13 +14,14 @@ EXPECTED_ERRORS = "Failed to load resource"  # the browser notes every answer th
 expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: while Playwright runs, other tests could not run event loops of their own.
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     program = shutil.which(CHROMIUM)
     if program is None:
@@ -36,7 +37,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running_server() -> Iterator[FakeServer]:
     with FakeServer() as server:
         yield server
@@ -49,7 +50,13 @@ def server(running_server: FakeServer) -> FakeServer:
 
 
 @pytest.fixture
-def page(browser: Browser, server: FakeServer) -> Iterator[Page]:
+def problems() -> list[str]:
+    """What the browser complained about."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, server: FakeServer, problems: list[str]) -> Iterator[Page]:
     """The playground; afterwards it has met no error, and asked nobody but its own server."""
     context = browser.new_context(
         base_url=server.url,
@@ -58,7 +65,6 @@ def page(browser: Browser, server: FakeServer) -> Iterator[Page]:
     )
     context.set_default_timeout(20_000)
     page = context.new_page()
-    problems: list[str] = []
     asked: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.playground.acts import finished, last_reply, replies, say, titles
-from tests.playground.fake_server import FakeServer, text
+from tests.playground.acts import finished, last_reply, replies, say, titles, until
+from tests.playground.fake_server import HOLD, FakeServer, text
 
 
 def test_a_whole_visit_by_keyboard(page: Page, server: FakeServer) -> None:
@@ -121,18 +121,16 @@ def test_on_a_narrow_screen_a_panel_lies_over_the_page_and_goes_again(page: Page
 def test_the_page_goes_along_with_a_long_reply_unless_the_reader_looks_back(
     page: Page, server: FakeServer
 ) -> None:
-    from tests.playground.fake_server import HOLD
-
     long = [{"content": f"Line {number}.\n\n"} for number in range(60)]
     server.script = [[*long, HOLD, *long, {"finish": "stop"}]]
     say(page, "Much")
     expect(last_reply(page).locator(".prose")).to_contain_text("Line 59.")
     at_end = "(() => { const s = document.querySelector('#scroller');"
     at_end += " return s.scrollHeight - s.scrollTop - s.clientHeight < 5; })()"
-    page.wait_for_function(at_end)
+    until(page, at_end)
     page.locator("#scroller").hover()
     page.mouse.wheel(0, -900)
-    page.wait_for_function(f"!{at_end}")
+    until(page, f"!{at_end}")
     server.go_on.set()
     finished(page)
     assert not page.evaluate(at_end)
@@ -140,8 +138,6 @@ def test_the_page_goes_along_with_a_long_reply_unless_the_reader_looks_back(
 
 def test_a_long_reply_is_drawn_only_where_it_grows(page: Page, server: FakeServer) -> None:
     """Blocks that are finished stay the same nodes, however much comes after them."""
-    from tests.playground.fake_server import HOLD
-
     server.script = [[{"content": "First block.\n\nSecond"}, HOLD, *text(" block.\n\n", "Third.")]]
     say(page, "Blocks")
     expect(last_reply(page).locator(".block")).to_have_count(2)

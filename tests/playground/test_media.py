@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.playground.acts import finished, say, set_up
+from tests.playground.acts import finished, say, set_up, until
 from tests.playground.fake_server import FakeServer, text
 
 
@@ -120,7 +120,7 @@ def test_a_recording_is_sent_as_wav_of_16_khz(page: Page, server: FakeServer) ->
 def test_the_camera_takes_photos_and_videos(page: Page, server: FakeServer, kind: str) -> None:
     server.script = [text("Green and grey.")]
     page.get_by_role("button", name="Use the camera").click()
-    page.wait_for_function("document.querySelector('#shot video').videoWidth > 0")
+    until(page, "document.querySelector('#shot video').videoWidth > 0")
     if kind == "photo":
         page.get_by_role("button", name="Take a photo").click()
     else:

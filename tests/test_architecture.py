@@ -21,7 +21,7 @@ RANKS = (
     ("load",),
     ("engine", "train"),
     ("reply",),  # what the api gives
-    ("many",),  # many questions to it at once
+    ("many", "live"),  # many questions to it at once, and replies under way
     ("api",),
     ("server", "evals", "cluster", "__init__"),  # __init__: the public names
     ("cli",),

@@ -84,7 +84,8 @@ def _callable(parameters: Mapping[str, Any], only: Sequence[str] | None) -> Sequ
         return tuple(parameters)
     if unknown := [name for name in only if name not in parameters]:
         raise BadConstraint(
-            f"a call of {unknown[0]!r} is asked for and the tools are {', '.join(parameters)}; name one of them"
+            f"a call of {unknown[0]!r} is asked for and the tools are {', '.join(parameters)};"
+            " name one of them"
         )
     return only
 

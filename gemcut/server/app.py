@@ -15,9 +15,12 @@ from gemcut.server.completion import read_completion
 from gemcut.server.endpoint import Asked, Endpoint
 from gemcut.server.guard import Guard
 from gemcut.server.info import Info
+from gemcut.server.messages import CountTokens, read_messages_request
 from gemcut.server.playground import playground_routes
 from gemcut.server.refusal import Refusal
+from gemcut.server.response import read_response
 from gemcut.server.serving import Serving
+from gemcut.server.stored_routes import StoredRoutes
 from gemcut.server.tokens import Tokens
 
 
@@ -53,6 +56,10 @@ def routes(serving: Serving) -> list[BaseRoute]:
     return [
         asks("/v1/chat/completions", read_chat),
         asks("/v1/completions", read_completion),
+        asks("/v1/responses", read_response),
+        *StoredRoutes(serving).routes(),
+        asks("/v1/messages", read_messages_request),
+        Route("/v1/messages/count_tokens", CountTokens(serving).count, methods=["POST"]),
         Route("/tokenize", tokens.tokenize, methods=["POST"]),
         Route("/detokenize", tokens.detokenize, methods=["POST"]),
         Route("/v1/models", info.models),

@@ -96,9 +96,14 @@ def _path(given: Any, place: Sequence[str | int]) -> list[str | int]:
     path: list[str | int] = []
     here = given
     for number, step in enumerate(place):
-        if isinstance(step, int) and isinstance(here, list) and step < len(here):
-            here = here[step]
-        elif isinstance(step, str) and isinstance(here, Mapping) and step in here:
+        if (
+            isinstance(step, int)
+            and isinstance(here, list)
+            and step < len(here)
+            or isinstance(step, str)
+            and isinstance(here, Mapping)
+            and step in here
+        ):
             here = here[step]
         elif not (number == len(place) - 1 and isinstance(here, Mapping) and isinstance(step, str)):
             continue
@@ -107,7 +112,7 @@ def _path(given: Any, place: Sequence[str | int]) -> list[str | int]:
 
 
 def _shown(path: Sequence[str | int]) -> str:
-    """`messages[0].content`"""
+    """A place as programs write it: `messages[0].content`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 

@@ -1,4 +1,4 @@
-"""Around every request: who may ask, a name for it, what went wrong in the API's own shape, log and counts."""
+"""Around every request: who may ask, its id, what went wrong in the API's own shape, log and counts."""
 
 import hmac
 import secrets

@@ -19,7 +19,7 @@ class Info:
         self._serving = serving
 
     async def models(self, request: Request) -> Response:
-        """GET /v1/models"""
+        """All models."""
         shown = [model_json(served) for served in self._serving.models.all]
         last = shown[-1]["id"]
         return JSONResponse(
@@ -27,27 +27,27 @@ class Info:
         )
 
     async def model(self, request: Request) -> Response:
-        """GET /v1/models/{model}"""
+        """One model."""
         return JSONResponse(model_json(self._serving.models.find(request.path_params["model"])))
 
     async def health(self, request: Request) -> Response:
-        """GET /health: whether the engine is alive."""
+        """Whether the engine is alive."""
         if any(served.gemma.occupancy().failed for served in self._serving.models.all):
             raise Refusal(503, "the engine has stopped; restart the server", code="engine_failed")
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """GET /ready: whether requests should be sent here."""
+        """Whether requests should be sent here."""
         if self._serving.admission.is_draining:
             raise Refusal(503, "the server is shutting down", code="shutting_down")
         return await self.health(request)
 
     async def version(self, request: Request) -> Response:
-        """GET /version"""
+        """Which gemcut this is."""
         return JSONResponse({"version": version("gemcut")})
 
     async def metrics(self, request: Request) -> Response:
-        """GET /metrics, for Prometheus"""
+        """Counts, for Prometheus."""
         return Response(self._serving.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,4 +1,4 @@
-"""The server's log: one line of JSON an event, and nothing that people wrote unless the operator asks for it."""
+"""The server's log: a line of JSON an event; what people wrote is in it only where the operator says so."""
 
 import time
 from typing import Any, TextIO

@@ -16,6 +16,7 @@ from gemcut.server.metrics import Metrics
 from gemcut.server.models import Models
 from gemcut.server.options import ServerOptions
 from gemcut.server.running import Bell
+from gemcut.server.store import Store
 
 Result = TypeVar("Result")
 WORKERS = 8  # threads that read requests and media; tokens need none
@@ -32,6 +33,7 @@ class Serving:
     log: Log
     workers: ThreadPoolExecutor
     open_url: OpenUrl
+    store: Store
     bells: "WeakKeyDictionary[asyncio.AbstractEventLoop, Bell]"  # one in a server, several in tests
 
     @classmethod
@@ -49,6 +51,7 @@ class Serving:
             log=log,
             workers=ThreadPoolExecutor(WORKERS, "gemcut-server"),
             open_url=url_opener(options.media_hosts),
+            store=Store(options.most_stored_bytes),
             bells=WeakKeyDictionary(),
         )
 

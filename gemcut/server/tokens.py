@@ -48,11 +48,11 @@ class Tokens:
         self._serving = serving
 
     async def tokenize(self, request: Request) -> Response:
-        """POST /tokenize"""
+        """The ids of a text or chat."""
         return await self._answer(request, self._tokenize)
 
     async def detokenize(self, request: Request) -> Response:
-        """POST /detokenize"""
+        """The text of ids."""
         return await self._answer(request, self._detokenize)
 
     async def _answer(self, request: Request, work: Callable[[Any], dict[str, Any]]) -> Response:

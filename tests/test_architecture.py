@@ -35,7 +35,10 @@ MOST_LINES_OF_FORWARD = 40
 MOST_PARAMETERS = 6
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 OF_THE_WHOLE = {"test_architecture", "test_bad_input", "test_readme"}  # tests of no single module
-IMPORTED_AS = {"pillow": "PIL"}  # packages whose module has another name
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
+}  # packages whose module has another name
 BESIDE_THE_PACKAGE = {"parity", "recipes", "bench"}  # tests of other things than the package's modules
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,5 +1,6 @@
 """The request of /v1/chat/completions: every field that is honoured, and why the others are not."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -165,17 +166,18 @@ class ChatRequest(SamplingFields):
     @property
     def call_rules(self) -> CallRules | None:
         """Which calls there may be; None where tool_choice and parallel_tool_calls leave it open."""
-        return call_rules(self.tool_choice, self.parallel_tool_calls, bool(self.tools))
+        names = [tool.function.name for tool in self.tools or ()]
+        return call_rules(self.tool_choice, self.parallel_tool_calls, names)
 
 
 def call_rules(
     choice: Literal["none", "auto", "required"] | NamedTool | AllowedTools | None,
     parallel: bool | None,
-    has_tools: bool,
+    names: Sequence[str],
 ) -> CallRules | None:
     """What tool_choice and parallel_tool_calls come to.
 
-    Raises Refusal 400 for a choice among no tools.
+    names: of the tools.  Raises Refusal 400 for a choice that these do not have.
     """
     most = 1 if parallel is False else None
     rules = CallRules(most=most)
@@ -187,10 +189,19 @@ def call_rules(
         case NamedTool():
             rules = CallRules(required=True, most=1, only=(choice.function.name,))
         case AllowedTools(allowed_tools=allowed):
-            names = tuple(dict.fromkeys(tool.function.name for tool in allowed.tools))
-            rules = CallRules(required=allowed.mode == "required", most=most, only=names)
-    if has_tools:
-        return None if rules == CallRules() else rules
-    if rules.required or rules.only is not None:
-        raise Refusal(400, "tool_choice asks for a call and there are no tools", param="tool_choice")
-    return None
+            only = tuple(dict.fromkeys(tool.function.name for tool in allowed.tools))
+            rules = CallRules(required=allowed.mode == "required", most=most, only=only)
+    return checked_rules(rules, names)
+
+
+def checked_rules(rules: CallRules, names: Sequence[str]) -> CallRules | None:
+    """The rules, None where they leave all open.  Raises Refusal 400 for tools that are not among these."""
+    unknown = [name for name in rules.only or () if name not in names]
+    if unknown or (rules.required and not names):
+        asked = repr(unknown[0]) if unknown else "a call"
+        raise Refusal(
+            400,
+            f"tool_choice asks for {asked} and the tools are: {', '.join(names) or 'none'}",
+            param="tool_choice",
+        )
+    return None if not names or rules == CallRules() else rules

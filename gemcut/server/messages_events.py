@@ -140,8 +140,8 @@ def whole_message(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return message | {"content": blocks}
 
 
-def _event(name: str, **data: Any) -> Event:
-    return Event({"type": name, **data}, name)
+def _event(kind: str, /, **data: Any) -> Event:
+    return Event({"type": kind, **data}, kind)
 
 
 def _usage(prompt: int, cached: int, made: int) -> dict[str, int]:

@@ -1,12 +1,13 @@
 """The requests of /v1/messages and /v1/messages/count_tokens: Anthropic's API."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from gemcut.prompt.tool_grammar import CallRules
+from gemcut.server.chat_fields import checked_rules
 from gemcut.server.fields import Fields, Refused
-from gemcut.server.refusal import Refusal
 from gemcut.server.sampling_fields import MOST_STOPS, Text, within
 
 
@@ -184,20 +185,18 @@ class CountRequest(Fields):
 
     @property
     def call_rules(self) -> CallRules | None:
-        """Which calls there may be.  Raises Refusal 400 for a choice among no tools."""
+        """Which calls there may be.  Raises Refusal 400 for tools that are not there."""
         choice = self.tool_choice
         if choice is None:
             return None
-        if not self.tools:
-            if choice.type in ("any", "tool"):
-                raise Refusal(400, "tool_choice asks for a call and there are no tools", param="tool_choice")
-            return None
-        most = 1 if choice.disable_parallel_tool_use else None
+        rules = CallRules(most=1 if choice.disable_parallel_tool_use else None)
         if isinstance(choice, OneChoice):
-            return CallRules(required=True, most=1, only=(choice.name,))
-        if choice.type == "none":
-            return CallRules(most=0)
-        return CallRules(required=choice.type == "any", most=most)
+            rules = CallRules(required=True, most=1, only=(choice.name,))
+        elif choice.type == "none":
+            rules = CallRules(most=0)
+        elif choice.type == "any":
+            rules = replace(rules, required=True)
+        return checked_rules(rules, [tool.name for tool in self.tools or ()])
 
 
 class MessagesRequest(CountRequest):

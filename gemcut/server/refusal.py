@@ -1,5 +1,6 @@
 """Answers to requests that cannot be met: status, and a body in OpenAI's or Anthropic's shape."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -83,8 +84,8 @@ def refusal_of(error: GemcutError) -> Refusal:
 
 def _named(message: str) -> str | None:
     """The field that our message begins with: `top_p is 7; it must be …`."""
-    first = message.split(" ", 1)[0]
-    return first if first.isidentifier() and first.islower() and "_is_" not in first else None
+    found = re.match(r"([a-z_]+) (?:is|has) ", message)
+    return None if found is None else found[1]
 
 
 def _code(error: GemcutError) -> str:

@@ -188,8 +188,8 @@ class ResponseEvents:
         index = len(self._response["output"])
         return {"item_id": self._item["id"], "output_index": index, "content_index": 0}
 
-    def _event(self, name: str, **data: Any) -> Event:
-        event = Event({"type": name, "sequence_number": self._count, **data}, name)
+    def _event(self, kind: str, /, **data: Any) -> Event:
+        event = Event({"type": kind, "sequence_number": self._count, **data}, kind)
         self._count += 1
         return event
 

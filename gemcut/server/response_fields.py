@@ -158,14 +158,14 @@ class ResponseRequest(Fields):
     @property
     def call_rules(self) -> CallRules | None:
         """Which calls there may be."""
-        choice = self.tool_choice
+        choice, names = self.tool_choice, [tool.name for tool in self.tools or ()]
         if isinstance(choice, NamedFunction):
-            return call_rules(_named(choice), self.parallel_tool_calls, bool(self.tools))
+            return call_rules(_named(choice), self.parallel_tool_calls, names)
         if isinstance(choice, AllowedFunctions):
             allowed = AllowedSet(mode=choice.mode, tools=[_named(tool) for tool in choice.tools])
             whole = AllowedTools(type="allowed_tools", allowed_tools=allowed)
-            return call_rules(whole, self.parallel_tool_calls, bool(self.tools))
-        return call_rules(choice, self.parallel_tool_calls, bool(self.tools))
+            return call_rules(whole, self.parallel_tool_calls, names)
+        return call_rules(choice, self.parallel_tool_calls, names)
 
 
 def _named(tool: NamedFunction) -> NamedTool:

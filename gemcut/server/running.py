@@ -53,7 +53,8 @@ class Running:
         """Prepares and submits the request in a thread of `workers`.  Raises what is wrong with it."""
         job = workers.submit(ask, lambda: self._bell.ring(self._news))
         try:
-            self.replies = await asyncio.wrap_future(job)
+            replies: list[LiveReply] = await asyncio.wrap_future(job)
+            self.replies = replies
         except asyncio.CancelledError:
             job.add_done_callback(_close_all)  # it may be under way, and start what nobody will read
             raise

@@ -8,30 +8,32 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gemcut.engine.batch import KINDS, make_batch
+from gemcut.engine.batch import BatchBuilder
 from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Rows
 from gemcut.model.gemma4 import Gemma4
-from gemcut.model.step import Embedded, PagedCache
+from gemcut.model.paged_cache import PagedCache
+from gemcut.model.step import Embedded
 
 
 class Runner:
     """Runs the steps that a scheduler plans.
 
+    int8: keep keys and values in int8.
     soft: of each request by its id, the soft tokens (S, C) of all its media, in order.
     """
 
-    def __init__(self, model: Gemma4, layout: PageLayout) -> None:
+    def __init__(self, model: Gemma4, layout: PageLayout, int8: bool = False) -> None:
         self.model = model
         self.layout = layout
         self.device = model.model.language_model.norm.weight.device
-        pages = {"full_attention": layout.full_pages, "sliding_attention": layout.sliding_pages}
-        self.cache = PagedCache({kind: pages[kind] * layout.page_tokens for kind in KINDS})
+        self.cache = PagedCache(model.model.language_model.kv_owners(), layout.slots, int8)
+        self._builder = BatchBuilder(layout, self.cache, self.device)
 
     @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Tensor]:
         """Logits of the rows of each sequence that are wanted, (M, V) each, in the order of `planned`."""
-        batch = make_batch(planned, self.layout, self.cache, self.device)
+        batch = self._builder.build(planned)
         embedded = self._embedded(batch.ids, planned, soft)
         hidden = self.model(embedded, batch.step)
         if not sum(batch.num_outputs):

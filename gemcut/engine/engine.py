@@ -243,6 +243,7 @@ class _Loop:
     def _slot(self, sample: _Sample, rows: Rows) -> int:
         """The sampler's slot of a running sample; those that had to give way hand theirs over."""
         if sample.slot is None:
+            sample.stream.num_cached = rows.progress.num_cached or 0
             if not self._free_slots:
                 self._take_slots_of_the_waiting()
             slot = self._free_slots.pop()

@@ -2,15 +2,17 @@
 
 import secrets
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from gemcut.server.answer_schemas import CONVERSATION, DELETED, ITEMS, RESPONSE
 from gemcut.server.body import read_body
 from gemcut.server.fields import Fields, Read, read_fields, read_json
+from gemcut.server.operations import OF_BODY, Operation
 from gemcut.server.refusal import Refusal
 from gemcut.server.response import with_id
 from gemcut.server.response_fields import Metadata
@@ -18,6 +20,7 @@ from gemcut.server.response_items import Item
 from gemcut.server.serving import Serving
 from gemcut.server.store import Stored
 
+Handler = Callable[[Request], Awaitable[Response]]
 MOST_LISTED = 100
 
 
@@ -53,21 +56,6 @@ class StoredRoutes:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-
-    def routes(self) -> list[Route]:
-        """All of them."""
-        response, talk = "/v1/responses/{response_id}", "/v1/conversations/{conversation_id}"
-        return [
-            Route(response, self.response, methods=["GET"]),
-            Route(response, self.delete_response, methods=["DELETE"]),
-            Route(f"{response}/input_items", self.input_items, methods=["GET"]),
-            Route("/v1/conversations", self.create, methods=["POST"]),
-            Route(talk, self.conversation, methods=["GET"]),
-            Route(talk, self.change, methods=["POST"]),
-            Route(talk, self.delete_conversation, methods=["DELETE"]),
-            Route(f"{talk}/items", self.items, methods=["GET"]),
-            Route(f"{talk}/items", self.add_items, methods=["POST"]),
-        ]
 
     async def response(self, request: Request) -> Response:
         """A response."""
@@ -129,6 +117,40 @@ class StoredRoutes:
     async def _read(self, model: type[Read], request: Request) -> Read:
         body = await read_body(request.scope, request.receive, self._serving.options)
         return read_fields(model, read_json(body))
+
+
+def stored_operations(serving: Serving) -> list[Operation]:
+    """What can be asked."""
+    routes = StoredRoutes(serving)
+    response, talk = "/v1/responses/{response_id}", "/v1/conversations/{conversation_id}"
+    paging = Paging.model_json_schema()["properties"]
+
+    def gets(path: str, handler: Handler, schema: Mapping[str, Any], **more: Any) -> Operation:
+        errors = (400, 404) if more else (404,)
+        return _operation("GET", path, handler, gives=schema, errors=errors, **more)
+
+    def posts(path: str, handler: Handler, takes: type[Fields], schema: Mapping[str, Any]) -> Operation:
+        return _operation("POST", path, handler, takes=takes, gives=schema, errors=(*OF_BODY, 404))
+
+    def deletes(path: str, handler: Handler) -> Operation:
+        return _operation("DELETE", path, handler, gives=DELETED, errors=(404,))
+
+    return [
+        gets(response, routes.response, RESPONSE),
+        deletes(response, routes.delete_response),
+        gets(f"{response}/input_items", routes.input_items, ITEMS, query=paging),
+        posts("/v1/conversations", routes.create, NewConversation, CONVERSATION),
+        gets(talk, routes.conversation, CONVERSATION),
+        posts(talk, routes.change, ChangedConversation, CONVERSATION),
+        deletes(talk, routes.delete_conversation),
+        gets(f"{talk}/items", routes.items, ITEMS, query=paging),
+        posts(f"{talk}/items", routes.add_items, NewItems, ITEMS),
+    ]
+
+
+def _operation(method: str, path: str, handler: Handler, **more: Any) -> Operation:
+    summary = str(handler.__doc__).splitlines()[0]
+    return Operation(method=method, path=path, summary=summary, handler=handler, **more)
 
 
 def _name(request: Request) -> str:

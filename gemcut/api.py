@@ -31,7 +31,7 @@ from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
 from gemcut.prompt.messages import Conversation, with_media
 from gemcut.prompt.tokenizer import Tokenizer
-from gemcut.prompt.tool_grammar import CallRules
+from gemcut.prompt.tool_grammar import FREE_CALLS, CallRules
 from gemcut.prompt.tools import Tools
 from gemcut.reply import Clock, Completion, CompletionReader, Delta, Reply, ReplyReader, whole_reply
 
@@ -253,7 +253,7 @@ class Gemma:
         held = tools if options.get("constrain_tools", True) else None
         text = options.get("schema"), options.get("regex"), options.get("grammar")
         calls = options.get("calls")
-        follow = reply_grammar(*text, held, CallRules() if calls is None else calls)
+        follow = reply_grammar(*text, held, FREE_CALLS if calls is None else calls)
         choosing = self._generator.chat_choosing(params, follow, think)
         return self.prompt(messages, tools=tools, think=think, media=options.get("media")), choosing
 

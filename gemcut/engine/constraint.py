@@ -22,7 +22,7 @@ from gemcut.errors import BadConstraint
 from gemcut.prompt.channels import ChannelState, entered_state, open_tail
 from gemcut.prompt.json_schema import Schema, read_schema
 from gemcut.prompt.tokenizer import Tokenizer
-from gemcut.prompt.tool_grammar import CallRules, tool_grammar
+from gemcut.prompt.tool_grammar import FREE_CALLS, CallRules, tool_grammar
 from gemcut.prompt.tools import Tools, tool_parameters
 
 JSON_FORM = {
@@ -71,7 +71,11 @@ def lark_grammar(text: str) -> Grammar:
 
 
 def reply_grammar(
-    schema: Schema | None, regex: str | None, grammar: str | None, tools: Tools | None, rules: CallRules
+    schema: Schema | None,
+    regex: str | None,
+    grammar: str | None,
+    tools: Tools | None,
+    rules: CallRules = FREE_CALLS,
 ) -> Grammar | None:
     """The grammar of a reply; None where it is free.
 
@@ -80,7 +84,7 @@ def reply_grammar(
     """
     given = {"a schema": schema, "a regular expression": regex, "a grammar": grammar}
     names = [name for name, value in given.items() if value is not None]
-    if rules != CallRules() and not tools:
+    if rules != FREE_CALLS and not tools:
         raise BadConstraint("there are rules for calls and no tools that calls are held to; declare some")
     if names and rules.most == 0:
         tools = None  # the text's own grammar has no place for calls

@@ -98,7 +98,8 @@ class Endpoint:
         except GemcutError as error:
             await exchange.fail(refusal_of(error))
         except Exception:
-            await exchange.fail(Refusal(500, "the server met a fault of its own", code="internal_error"))
+            if exchange.is_open:
+                await exchange.fail(Refusal(500, "the server met a fault of its own", code="internal_error"))
             raise
 
 
@@ -114,7 +115,7 @@ class _Exchange:
         self._send = send
         self._facts = facts
         self._answer: Answer | None = None  # once the replies are under way
-        self._is_open = False  # whether a stream's head was sent
+        self.is_open = False  # whether a stream's head was sent
         self._sent_s = 0.0
 
     async def run(self) -> None:
@@ -131,14 +132,14 @@ class _Exchange:
 
     async def fail(self, refusal: Refusal) -> None:
         """Tells the client what went wrong.  Raises the refusal where nothing was sent yet."""
-        if not self._is_open or self._answer is None:
+        if not self.is_open or self._answer is None:
             raise refusal
         self._facts["error"] = refusal.code
         await self._write(wire(self._answer.failed(refusal)), is_more=False)
 
     async def _stream(self, running: Running, answer: Answer) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        self._is_open = True
+        self.is_open = True
         await self._write(wire(answer.start()))
         ping_s = self._serving.options.ping_s
         ticker = _Ticker(running, ping_s)

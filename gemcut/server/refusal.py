@@ -84,7 +84,7 @@ def refusal_of(error: GemcutError) -> Refusal:
 
 def _named(message: str) -> str | None:
     """The field that our message begins with: `top_p is 7; it must be …`."""
-    found = re.match(r"([a-z_]+) (?:is|has) ", message)
+    found = re.match(r"([a-z_]+) (?:is|has|0) ", message)
     return None if found is None else found[1]
 
 

@@ -161,7 +161,7 @@ def test_tool_choice_is_kept_even_by_wild_draws(
 
 def test_one_call_at_a_time_where_parallel_calls_are_not_wanted(nano_client: TestClient) -> None:
     fields: dict[str, Any] = {"tools": [WEATHER, ADD], "tool_choice": "required", "n": 8, "seed": 1}
-    fields |= {"temperature": 2.0, "max_tokens": 300}
+    fields |= {"temperature": 20.0, "max_tokens": 300}
     counts = {}
     for parallel in (True, False):
         answer = chat(nano_client, PARIS, parallel_tool_calls=parallel, **fields)

@@ -112,7 +112,7 @@ def test_a_request_that_takes_too_long_ends(tiny: Gemma) -> None:
     client = client_of(tiny, "tiny", request_s=0.05)
     status, error = refusal(client, "/v1/chat/completions", **LONG)
     assert (status, error["code"]) == (503, "timeout")
-    assert running_sequences(tiny) == 0
+    asyncio.run(until(lambda: running_sequences(tiny) == 0))
 
 
 FAULTS = [EngineFailed("the engine stopped: on fire; load the model anew"), RuntimeError("of ours")]
@@ -146,7 +146,7 @@ def test_a_fault_in_the_middle_of_a_stream_is_told_as_an_event(
     last = [line for line in answer.text.splitlines() if line.startswith("data: ")][-1]
     assert "error" in json.loads(last.removeprefix("data: ")).get("response", json.loads(last[6:]))
     assert "of ours" not in answer.text
-    assert running_sequences(tiny) == 0
+    asyncio.run(until(lambda: running_sequences(tiny) == 0))
     whole = client.post(path, json=fields)
     assert whole.status_code == (503 if isinstance(fault, EngineFailed) else 500)
 

@@ -1,11 +1,18 @@
 """/openapi.json is true: what is served follows it."""
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from starlette.testclient import TestClient
 
+from gemcut.server.chat_fields import ChatRequest
+from gemcut.server.completion_fields import CompletionRequest
+from gemcut.server.messages_fields import MessagesRequest
+from gemcut.server.response_fields import ResponseRequest
 from tests.server.servers import PARIS, SUM, WEATHER
 
 POSTS: list[tuple[str, dict[str, Any]]] = [
@@ -87,3 +94,41 @@ def test_every_refused_field_says_why(document: Any) -> None:
         "enum": [False, None],
         "description": "Refused with any other value: chats are not stored; /v1/responses are",
     }
+
+
+DOCS = Path(__file__).resolve().parents[2] / "docs/server.md"
+MARK = "<!-- {}: tests/server/test_openapi.py writes them -->"
+
+
+def routes_table(document: Any) -> str:
+    lines = ["| | |", "|---|---|"]
+    for path, methods in document["paths"].items():
+        lines += [f"| {method.upper()} {path} | {does['summary']} |" for method, does in methods.items()]
+    return "\n".join(lines)
+
+
+def refused_table() -> str:
+    lines = ["| in | field | passes | why not |", "|---|---|---|---|"]
+    for name, model in (
+        ("chat", ChatRequest),
+        ("completions", CompletionRequest),
+        ("messages", MessagesRequest),
+        ("responses", ResponseRequest),
+    ):
+        for field, refused in model.refused.items():
+            passes = ", ".join(f"`{json.dumps(value)}`" for value in refused.neutral)
+            lines.append(f"| {name} | `{field}` | {passes} | {refused.reason} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("section", ["routes", "refused"])
+def test_the_docs_say_what_there_is(document: Any, section: str) -> None:
+    """With GEMCUT_WRITE_DOCS=1 it writes them."""
+    table = routes_table(document) if section == "routes" else refused_table()
+    before, after = DOCS.read_text().split(MARK.format(section))
+    rest = after.lstrip("\n")
+    rest = rest[rest.index("\n\n") :] if rest.startswith("|") else "\n\n" + rest
+    wanted = f"{before}{MARK.format(section)}\n\n{table}{rest}"
+    if os.environ.get("GEMCUT_WRITE_DOCS"):
+        DOCS.write_text(wanted)
+    assert DOCS.read_text() == wanted

@@ -15,6 +15,7 @@ from gemcut.engine.sampling_params import SamplingParams
 from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import Conversation
+from gemcut.prompt.tool_grammar import CallRules
 from gemcut.prompt.tools import Tools
 from gemcut.reply import Delta
 
@@ -31,6 +32,7 @@ class AnswerOptions(TypedDict, total=False):
     regex: str | None
     grammar: str | None
     constrain_tools: bool
+    calls: CallRules | None
     sampling: SamplingParams | None
 
 

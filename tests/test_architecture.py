@@ -21,7 +21,7 @@ RANKS = (
     ("load",),
     ("engine", "train"),
     ("reply",),  # what the api gives
-    ("many",),  # many questions to it at once
+    ("many", "live"),  # many questions to it at once, and replies under way
     ("toolbox",),  # tools that can be called
     ("mcp_server", "agent"),  # tools from elsewhere, and who calls tools
     ("api",),
@@ -37,13 +37,11 @@ MOST_LINES_OF_FORWARD = 40
 MOST_PARAMETERS = 6
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 OF_THE_WHOLE = {"test_architecture", "test_bad_input", "test_readme"}  # tests of no single module
-IMPORTED_AS = {"pillow": "PIL"}  # packages whose module has another name
-BESIDE_THE_PACKAGE = {
-    "parity",
-    "recipes",
-    "bench",
-    "playground",
-}  # tests of other things than the package's modules
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
+}  # packages whose module has another name
+BESIDE_THE_PACKAGE = {"parity", "recipes", "bench", "playground"}  # tests of no module of the package
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(PACKAGE.rglob("*.py"))

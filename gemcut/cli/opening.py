@@ -7,21 +7,34 @@ from typing import Any, cast
 from gemcut.api import Gemma
 from gemcut.checkpoint.find import find_checkpoint
 from gemcut.cli.screen import Screen
+from gemcut.engine.options import EngineOptions
 from gemcut.errors import BadConstraint, BadTools
 from gemcut.load import Dtype
 from gemcut.prompt.json_schema import read_schema
 from gemcut.prompt.tools import read_tools
 
 
-def open_model(source: str, device: str | None, dtype: str | None, offline: bool, screen: Screen) -> Gemma:
+def open_model(
+    source: str,
+    device: str | None,
+    dtype: str | None,
+    offline: bool,
+    screen: Screen,
+    engine: EngineOptions | None = None,
+) -> Gemma:
     """The model, downloaded first where it must be; the screen says what is being waited for.
 
+    engine: None takes what is usual.
     Raises UnknownModel, CheckpointError, BadOption.
     """
     folder = find_checkpoint(source, offline=offline, progress=screen.note)
     with screen.waiting(f"loading {source} …"):
         return Gemma.load(
-            str(folder.resolve()), device=device, dtype=cast("Dtype | None", dtype), offline=offline
+            str(folder.resolve()),
+            device=device,
+            dtype=cast("Dtype | None", dtype),
+            offline=offline,
+            engine=engine,
         )
 
 

@@ -6,7 +6,7 @@ itself fails, every stream raises the error, and so does every later `submit`.
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
@@ -25,7 +25,6 @@ from gemcut.engine.sampling import BatchSampler
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import EngineFailed, RequestTooLarge
-from gemcut.model.gemma4 import Gemma4
 
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
 
@@ -41,14 +40,29 @@ class _Sample:
     slot: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Occupancy:
+    """How full an engine is: pages of both kinds that requests hold, and sequences.
+
+    Pages that are only kept for requests to come are not used.  failed: whether it has stopped for good.
+    """
+
+    full_pages: int
+    full_pages_used: int
+    sliding_pages: int
+    sliding_pages_used: int
+    running: int
+    waiting: int
+    failed: bool
+
+
 class Engine:
     """Runs the requests of many callers together.  Its thread ends with it."""
 
-    def __init__(self, model: Gemma4, memory: MemoryPlan, limits: Limits) -> None:
+    def __init__(self, runner: Runner, memory: MemoryPlan, limits: Limits) -> None:
         self.memory = memory
-        device = model.model.language_model.norm.weight.device
-        sampler = BatchSampler(limits.max_running, model.config.text.vocab_size, device)
-        self._loop = _Loop(Scheduler(memory.layout, limits), Runner(model, memory.layout), sampler)
+        sampler = BatchSampler(limits.max_running, runner.model.config.text.vocab_size, runner.device)
+        self._loop = _Loop(Scheduler(memory.layout, limits), runner, sampler)
         self._thread = threading.Thread(target=self._loop.run, name="gemcut-engine", daemon=True)
         self._thread.start()
         self.close = weakref.finalize(self, _stop, self._loop, self._thread)  # also at the program's end
@@ -57,12 +71,17 @@ class Engine:
         """Raises RequestTooLarge where the request could not run even alone."""
         self._loop.check(request)
 
-    def submit(self, job: Job) -> list[TokenStream]:
+    def submit(self, job: Job, ring: Callable[[], None] | None = None) -> list[TokenStream]:
         """The streams of a request, one a sample.
 
+        ring: called when one of them has something, as `TokenStream` says.
         Raises RequestTooLarge, and EngineFailed once the engine has failed or was closed.
         """
-        return self._loop.submit(job)
+        return self._loop.submit(job, ring)
+
+    def occupancy(self) -> Occupancy:
+        """How full it is at this moment."""
+        return self._loop.occupancy()
 
 
 def _stop(loop: "_Loop", thread: threading.Thread) -> None:
@@ -93,15 +112,29 @@ class _Loop:
     def check(self, request: Request) -> None:
         self._scheduler.check_size(request)
 
-    def submit(self, job: Job) -> list[TokenStream]:
+    def submit(self, job: Job, ring: Callable[[], None] | None) -> list[TokenStream]:
         self.check(job.request)
-        streams = [TokenStream((job.request.id, number), self.cancel) for number in range(len(job.choices))]
+        keys = [(job.request.id, number) for number in range(len(job.choices))]
+        streams = [TokenStream(key, self.cancel, ring) for key in keys]
         with self._changed:
             if self._failure is not None:
                 raise stopped_by(self._failure)
             self._inbox.append((job, streams))
             self._changed.notify()
         return streams
+
+    def occupancy(self) -> Occupancy:
+        scheduler = self._scheduler
+        full, sliding = scheduler.pages.full, scheduler.pages.sliding
+        return Occupancy(
+            full_pages=full.num_pages - 1,
+            full_pages_used=full.num_pages - 1 - full.available,
+            sliding_pages=sliding.num_pages - 1,
+            sliding_pages_used=sliding.num_pages - 1 - sliding.available,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            failed=self._failure is not None,
+        )
 
     def cancel(self, key: Key) -> None:
         with self._changed:

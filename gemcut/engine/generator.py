@@ -7,13 +7,14 @@ from functools import cached_property
 from threading import Lock
 
 from gemcut.engine.constraint import Constraint, ConstraintOptions, Grammar, GrammarVocabulary
-from gemcut.engine.engine import Engine
+from gemcut.engine.engine import Engine, Occupancy
 from gemcut.engine.job import Choice, Job, media_spans, turn_ends
 from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import check_prompt
 from gemcut.engine.options import EngineOptions
 from gemcut.engine.request import Request
+from gemcut.engine.runner import Runner
 from gemcut.engine.sampling_params import Sampling, SamplingParams
 from gemcut.engine.stop_conditions import StopConditions
 from gemcut.engine.token_stream import TokenStream
@@ -49,7 +50,7 @@ class Generator:
         self._starting = Lock()
         self._engine: Engine | None = None
         self._request_ids = itertools.count()
-        self.encoder = MediaEncoder(loaded.model)
+        self.encoder = MediaEncoder(loaded.model, together=not options.batch_invariant)
 
     @cached_property
     def memory(self) -> MemoryPlan:
@@ -83,16 +84,23 @@ class Generator:
             constraint=ConstraintOptions(follow, think, params.max_thought_tokens),
         )
 
-    def prepare(self, prompt: Prompt, choosing: Choosing) -> Callable[[], list[TokenStream]]:
+    def prepare(
+        self, prompt: Prompt, choosing: Choosing, ring: Callable[[], None] | None = None
+    ) -> Callable[[], list[TokenStream]]:
         """What starts the request and gives the stream of each of its samples.
 
+        ring: called when one of them has something, as `TokenStream` says.
         Raises EmptyPrompt, PromptTooLong and RequestTooLarge at once, before any work.
         """
         request = self._request(prompt, choosing)
         self._running().check(request)
-        return lambda: self._submit(prompt, choosing, request)
+        return lambda: self._running().submit(self._job(prompt, choosing, request), ring)
 
-    def _submit(self, prompt: Prompt, choosing: Choosing, request: Request) -> list[TokenStream]:
+    def occupancy(self) -> Occupancy:
+        """How full the engine is."""
+        return self._running().occupancy()
+
+    def _job(self, prompt: Prompt, choosing: Choosing, request: Request) -> Job:
         choices = tuple(
             Choice(
                 sampling=replace(choosing.sampling, sample=sample),
@@ -102,7 +110,7 @@ class Generator:
             for sample in range(request.num_samples)
         )
         soft = self.encoder.encode(prompt.media)
-        return self._running().submit(Job(request, choices, soft, choosing.params.prompt_logprobs))
+        return Job(request, choices, soft, choosing.params.prompt_logprobs)
 
     def _request(self, prompt: Prompt, choosing: Choosing) -> Request:
         config, special = self._loaded.config, self._loaded.tokenizer.special
@@ -125,7 +133,10 @@ class Generator:
     def _running(self) -> Engine:
         with self._starting:
             if self._engine is None:
-                self._engine = Engine(self._loaded.model, self.memory, self.limits)
+                runner = Runner(
+                    self._loaded.model, self.memory.layout, self.memory.int8, self._options.batch_invariant
+                )
+                self._engine = Engine(runner, self.memory, self.limits)
             return self._engine
 
     def close(self) -> None:

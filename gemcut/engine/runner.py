@@ -3,60 +3,90 @@
 Letters: M rows whose results are wanted, S soft tokens, C model width, V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from gemcut.engine.batch import KINDS, make_batch
+from gemcut.engine.batch import BatchBuilder
 from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Rows
+from gemcut.engine.tiles import in_tiles, tile_rows, tiles
 from gemcut.model.gemma4 import Gemma4
-from gemcut.model.step import Embedded, PagedCache
+from gemcut.model.paged_cache import PagedCache
+from gemcut.model.step import Embedded
 
 
 class Runner:
     """Runs the steps that a scheduler plans.
 
+    int8: keep keys and values in int8.
+    batch_invariant: give each row the same numbers to the last bit, whatever runs beside it; slower.
     soft: of each request by its id, the soft tokens (S, C) of all its media, in order.
     """
 
-    def __init__(self, model: Gemma4, layout: PageLayout) -> None:
+    def __init__(self, model: Gemma4, layout: PageLayout, int8: bool, batch_invariant: bool = False) -> None:
         self.model = model
-        self.layout = layout
         self.device = model.model.language_model.norm.weight.device
-        pages = {"full_attention": layout.full_pages, "sliding_attention": layout.sliding_pages}
-        self.cache = PagedCache({kind: pages[kind] * layout.page_tokens for kind in KINDS})
+        self.cache = PagedCache(model.model.language_model.kv_owners(), layout.slots, int8)
+        self._builder = BatchBuilder(layout, self.cache, self.device)
+        self._tile = tile_rows(model.config.text) if batch_invariant else None
 
     @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Tensor]:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
-        batch = make_batch(planned, self.layout, self.cache, self.device)
-        hidden = self.model(self._embedded(batch.ids, planned, soft), batch.step)
-        return list(torch.split(hidden, list(batch.num_outputs)))
+        batch = self._builder.build(planned)
+        placeholders, here = self._soft(planned, soft)
+        if self._tile is None:
+            hidden = self.model(self._embedded(batch.ids, placeholders, here), batch.step)
+            return list(torch.split(hidden, list(batch.num_outputs)))
+        parts = []
+        for tile in tiles(batch, planned, self._tile):
+            rows = slice(tile.start, tile.end)
+            missing = len(tile.step.positions) - (tile.end - tile.start)
+            marks = pad(placeholders[rows], (0, missing))
+            before = int(placeholders[: tile.start].sum())
+            embedded = self._embedded(
+                pad(batch.ids[rows], (0, missing)), marks, here[before : before + int(marks.sum())]
+            )
+            made = self.model(embedded, tile.step)
+            parts.append(made[tile.wanted] if len(made) else made)
+        return list(torch.split(torch.cat(parts), list(batch.num_outputs)))
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """(M, C) -> (M, V)."""
-        return self.model.logits(hidden)
+        if self._tile is None:
+            return self.model.logits(hidden)
+        made = [self.model.logits(part) for part in in_tiles(hidden, self._tile)]
+        return torch.cat(made)[: len(hidden)]
 
-    def _embedded(self, ids: Tensor, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Embedded:
-        parts = [
-            self._soft_of(rows, soft[rows.progress.request.id])
-            for rows in planned
-            if rows.progress.request.media
-        ]
-        here = torch.cat(parts) if parts else None
-        if here is None or not len(here):
+    def _soft(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+        """Which of the step's rows are soft tokens, (N,) bool on the CPU, and those (S, C)."""
+        parts = [torch.empty(0, self.model.config.text.hidden_size, device=self.device)]
+        placeholders = torch.zeros(sum(len(rows.ids) for rows in planned), dtype=torch.bool)
+        behind = 0  # rows of the sequences before
+        for rows in planned:
+            for first, begin, end in _soft_rows(rows):
+                parts.append(soft[rows.progress.request.id][first : first + end - begin])
+                placeholders[behind + begin : behind + end] = True
+            behind += len(rows.ids)
+        return placeholders, torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _embedded(self, ids: Tensor, placeholders: Tensor, soft: Tensor) -> Embedded:
+        """Rows of these ids; where placeholders are among them, the soft tokens stand instead."""
+        if not len(soft):
             return self.model.embed(ids)
-        return self.model.embed_with_soft_tokens(ids, here)
+        text = self.model.model.language_model
+        return text.embed_with_soft_tokens(ids, placeholders.to(self.device), soft)
 
-    @staticmethod
-    def _soft_of(rows: Rows, soft: Tensor) -> Tensor:
-        """The soft tokens that stand among these rows; soft: of the whole prompt."""
-        start, end = rows.start, rows.start + len(rows.ids)
-        before = here = 0
-        for span in rows.progress.request.media:
-            before += max(0, min(span.end, start) - span.start)
-            here += max(0, min(span.end, end) - max(span.start, start))
-        return soft[before : before + here]
+
+def _soft_rows(rows: Rows) -> Iterator[tuple[int, int, int]]:
+    """Soft tokens among these rows: the place of the first among the prompt's, and rows begin to end."""
+    passed = 0
+    for span in rows.progress.request.media:
+        begin, end = max(span.start, rows.start), min(span.end, rows.start + len(rows.ids))
+        if begin < end:
+            yield passed + begin - span.start, begin - rows.start, end - rows.start
+        passed += span.end - span.start

@@ -1,0 +1,217 @@
+"""The life of a request that the model answers: read, wait for a place, run, stream or fold, and end.
+
+Streaming and not streaming are the same events, sent one by one or folded at the end.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from gemcut.errors import GemcutError
+from gemcut.live import LiveReply
+from gemcut.reply import Delta
+from gemcut.server.body import Disconnected, Receive, Scope, Send, read_body
+from gemcut.server.fields import read_json
+from gemcut.server.models import Served
+from gemcut.server.refusal import Refusal, refusal_of
+from gemcut.server.running import Running
+from gemcut.server.serving import Serving
+from gemcut.server.sse import HEADERS, PING, Event, to_json, wire
+
+
+class Answer(Protocol):
+    """The events of one answer, in one API's shape."""
+
+    end: bytes  # what the wire gets behind the last event
+
+    def start(self) -> list[Event]:
+        """What comes before anything of the model."""
+
+    def push(self, number: int, delta: Delta) -> list[Event]:
+        """What a piece of that reply gives."""
+
+    def finish(self) -> list[Event]:
+        """What comes at the end."""
+
+    def failed(self, refusal: Refusal) -> list[Event]:
+        """What ends an answer that cannot go on."""
+
+    def whole(self, events: Sequence[Event]) -> dict[str, Any]:
+        """The answer that all events add up to, for who does not stream."""
+
+
+class Asked(Protocol):
+    """One request in one API's shape, checked."""
+
+    model: str | None
+    is_streamed: bool
+    log: dict[str, Any]  # what of it the log may tell
+
+    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+        """Starts it; runs in a worker's thread.  Raises what is wrong with it."""
+
+    def answer(self, served: Served, replies: Sequence[LiveReply]) -> Answer:
+        """How its answer is told."""
+
+
+Reader = Callable[[Any], Asked]  # of a body's JSON; raises Refusal
+
+
+class Endpoint:
+    """A route whose answers the model makes, as an ASGI application."""
+
+    def __init__(self, serving: Serving, read: Reader) -> None:
+        self._serving = serving
+        self._read = read
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; what ends without its client ends at once."""
+        body = await read_body(scope, receive, self._serving.options)
+        answering = asyncio.ensure_future(self._answer(scope, body, send))
+        leaving = asyncio.ensure_future(_until_gone(receive))
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise Disconnected
+            answering.result()
+        finally:
+            for task in (answering, leaving):
+                task.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+
+    async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
+        serving = self._serving
+        if serving.options.log_prompts:
+            scope["facts"]["body"] = body.decode(errors="replace")
+        asked = await serving.in_worker(lambda: self._read(read_json(body)))
+        served = serving.models.find(asked.model)
+        scope["facts"].update(asked.log, model=served.name, stream=asked.is_streamed)
+        exchange = _Exchange(serving, served, asked, send, scope["facts"])
+        try:
+            async with asyncio.timeout(serving.options.request_s), serving.admission.place():
+                await exchange.run()
+        except TimeoutError:
+            refusal = Refusal(
+                503, f"the request took more than {serving.options.request_s:g} s", code="timeout"
+            )
+            await exchange.fail(refusal)
+        except GemcutError as error:
+            await exchange.fail(refusal_of(error))
+        except Exception:
+            if exchange.is_open:
+                await exchange.fail(Refusal(500, "the server met a fault of its own", code="internal_error"))
+            raise
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(
+        self, serving: Serving, served: Served, asked: Asked, send: Send, facts: dict[str, Any]
+    ) -> None:
+        self._serving = serving
+        self._served = served
+        self._asked = asked
+        self._send = send
+        self._facts = facts
+        self._answer: Answer | None = None  # once the replies are under way
+        self.is_open = False  # whether a stream's head was sent
+        self._sent_s = 0.0
+
+    async def run(self) -> None:
+        running = Running(self._serving.bell())
+        try:
+            await running.start(lambda ring: self._asked.ask(self._served, ring), self._serving.workers)
+            self._answer = self._asked.answer(self._served, running.replies)
+            if self._asked.is_streamed:
+                await self._stream(running, self._answer)
+            else:
+                await self._whole(running, self._answer)
+        finally:
+            running.close()
+
+    async def fail(self, refusal: Refusal) -> None:
+        """Tells the client what went wrong.  Raises the refusal where nothing was sent yet."""
+        if not self.is_open or self._answer is None:
+            raise refusal
+        self._facts["error"] = refusal.code
+        await self._write(wire(self._answer.failed(refusal)), is_more=False)
+
+    async def _stream(self, running: Running, answer: Answer) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        self.is_open = True
+        await self._write(wire(answer.start()))
+        ping_s = self._serving.options.ping_s
+        ticker = _Ticker(running, ping_s)
+        try:
+            async for pieces in running.pieces():
+                events = [event for piece in pieces for event in self._push(answer, *piece)]
+                if events:
+                    await self._write(wire(events))
+                elif ticker.now() - self._sent_s >= ping_s:
+                    await self._write(PING)
+        finally:
+            ticker.stop()
+        await self._write(wire(answer.finish()) + answer.end, is_more=False)
+
+    async def _whole(self, running: Running, answer: Answer) -> None:
+        events = answer.start()
+        async for pieces in running.pieces():
+            for piece in pieces:
+                events += self._push(answer, *piece)
+        events += answer.finish()
+        body = to_json(answer.whole(events)).encode()
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", b"application/json"),
+                    (b"content-length", str(len(body)).encode()),
+                ],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _push(self, answer: Answer, number: int, delta: Delta) -> list[Event]:
+        if delta.finish is not None:
+            self._serving.metrics.reply(self._served.name, delta.finish)
+            usage = delta.finish.usage
+            made = self._facts.get("completion_tokens", 0) + usage.completion_tokens
+            self._facts.update(
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                completion_tokens=made,
+                finish=delta.finish.reason,
+                first_token_s=round(delta.finish.timing.first_token_s, 4),
+            )
+        return answer.push(number, delta)
+
+    async def _write(self, data: bytes, is_more: bool = True) -> None:
+        self._sent_s = asyncio.get_running_loop().time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": is_more})
+
+
+class _Ticker:
+    """Wakes who reads a request's pieces now and then, so that silence is noticed."""
+
+    def __init__(self, running: Running, every_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._running = running
+        self._every_s = every_s
+        self._handle = self._loop.call_later(every_s, self._tick)
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def stop(self) -> None:
+        self._handle.cancel()
+
+    def _tick(self) -> None:
+        self._running.wake()
+        self._handle = self._loop.call_later(self._every_s, self._tick)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

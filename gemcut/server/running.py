@@ -1,0 +1,82 @@
+"""Replies of the engine's thread, read in the event loop: no thread waits for a token.
+
+The engine rings a bell after each token; the bell wakes the loop once for all replies that a step moved on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, Future
+
+from gemcut.live import LiveReply
+from gemcut.reply import Delta
+
+Ask = Callable[
+    [Callable[[], None]], list[LiveReply]
+]  # starts a request; what it is given is rung at each piece
+Piece = tuple[int, Delta]  # of which of the replies
+
+
+class Bell:
+    """Wakes coroutines of a loop from other threads, many with one call."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._rung: deque[asyncio.Event] = deque()
+        self._is_called = False
+
+    def ring(self, news: asyncio.Event) -> None:
+        """Sets the event soon, in its own loop; any thread may call."""
+        self._rung.append(news)
+        if not self._is_called:  # whoever sees it set was in time: what it appended is read after this
+            self._is_called = True
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:  # the loop is closed: nobody reads any more
+                self._rung.clear()
+
+    def _wake(self) -> None:
+        self._is_called = False
+        while self._rung:
+            self._rung.popleft().set()
+
+
+class Running:
+    """The replies to one request, under way."""
+
+    def __init__(self, bell: Bell) -> None:
+        self.replies: Sequence[LiveReply] = ()
+        self._bell = bell
+        self._news = asyncio.Event()
+
+    async def start(self, ask: Ask, workers: Executor) -> None:
+        """Prepares and submits the request in a thread of `workers`.  Raises what is wrong with it."""
+        job = workers.submit(ask, lambda: self._bell.ring(self._news))
+        try:
+            replies: list[LiveReply] = await asyncio.wrap_future(job)
+            self.replies = replies
+        except asyncio.CancelledError:
+            job.add_done_callback(_close_all)  # it may be under way, and start what nobody will read
+            raise
+
+    def wake(self) -> None:
+        """Makes `pieces` give a list, even an empty one."""
+        self._news.set()
+
+    async def pieces(self) -> AsyncIterator[list[Piece]]:
+        """What there is, each time there is something, until all replies have ended."""
+        while not all(reply.ended for reply in self.replies):
+            await self._news.wait()
+            self._news.clear()
+            yield [(number, delta) for number, reply in enumerate(self.replies) for delta in reply.take()]
+
+    def close(self) -> None:
+        """Ends what is under way; its memory is free before the engine's next step."""
+        for reply in self.replies:
+            reply.close()
+
+
+def _close_all(job: Future[list[LiveReply]]) -> None:
+    if not job.cancelled() and job.exception() is None:
+        for reply in job.result():
+            reply.close()

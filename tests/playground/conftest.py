@@ -11,7 +11,7 @@ from tests.playground.fake_server import FakeServer
 CHROMIUM = "chromium"  # Debian's package
 EXPECTED_ERRORS = "Failed to load resource"  # the browser notes every answer that is an error
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=30_000)
 
 
 # Of a module, not of the session: while Playwright runs, other tests could not run event loops of their own.
@@ -63,7 +63,7 @@ def page(browser: Browser, server: FakeServer, problems: list[str]) -> Iterator[
         viewport={"width": 1280, "height": 860},
         permissions=["clipboard-read", "clipboard-write", "microphone", "camera"],
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(30_000)
     page = context.new_page()
     asked: list[str] = []
 

@@ -155,7 +155,9 @@ def test_conversations_outlive_a_reload_and_are_found_by_their_first_words(
     expect(last_reply(page).locator(".prose")).to_have_text("Hi.")
 
 
-def test_conversations_are_renamed_and_deleted(page: Page, server: FakeServer) -> None:
+def test_conversations_are_renamed_and_deleted_and_deleting_can_be_undone(
+    page: Page, server: FakeServer
+) -> None:
     server.script = [text("Hi.")]
     say(page, "Hello there")
     finished(page)
@@ -167,6 +169,10 @@ def test_conversations_are_renamed_and_deleted(page: Page, server: FakeServer) -
     page.get_by_role("button", name="Delete Greetings").click()
     expect(titles(page)).to_have_count(0)
     expect(page.locator(".greeting")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(last_reply(page).locator(".prose")).to_have_text("Hi.")
+    page.get_by_role("button", name="Delete Greetings").click()
+    expect(titles(page)).to_have_count(0)
     page.reload()
     expect(titles(page)).to_have_count(0)
 

@@ -29,13 +29,15 @@ export function iconButton(name, label, onclick) {
   return el("button", { type: "button", class: "quiet icon", "aria-label": label, title: label, onclick }, icon(name));
 }
 
-/** Tells something in a line that comes and goes, and that screen readers say. */
-export function say(text) {
+/** Tells something in a line that comes and goes, and that screen readers say. undo: takes it back, where that can be. */
+export function say(text, undo) {
   const line = byId("said");
-  line.textContent = text;
+  const hide = () => line.classList.remove("shown");
+  const button = el("button", { type: "button", onclick: () => hide(undo()) }, "Undo");
+  line.replaceChildren(text, ...(undo ? [button] : []));
   line.classList.add("shown");
   clearTimeout(say.timer);
-  say.timer = setTimeout(() => line.classList.remove("shown"), 3500);
+  say.timer = setTimeout(hide, undo ? 8000 : 3500);
 }
 
 /** Tells screen readers only. */

@@ -93,12 +93,18 @@ function step(by) {
   if (next) open(next);
 }
 
-async function remove(conversation) {
+function remove(conversation) {
   running.get(conversation)?.abort();
-  conversations.splice(conversations.indexOf(conversation), 1);
-  await store.remove(conversation.id);
+  const place = conversations.indexOf(conversation);
+  conversations.splice(place, 1);
+  store.remove(conversation.id);
   if (conversation === current) open(conversations[0] ?? newConversation(conversation.model, conversation.settings));
   else showShelf();
+  say("Deleted", () => {
+    conversations.splice(place, 0, conversation);
+    store.put(conversation);
+    open(conversation);
+  });
 }
 
 function rename(conversation, title) {
@@ -186,7 +192,7 @@ function keep(conversation, reply) {
   transcript.update(reply, false);
   showShelf();
   if (conversation !== current) return;
-  if (reply.calls.length) transcript.view(reply).focusCall();
+  if (reply.calls.length && !composer.field.value) transcript.view(reply).focusCall();
   announce(reply.error ?? (reply.calls.length ? "The model calls a tool" : `The reply is there: ${reply.text.slice(0, 200)}`));
 }
 

@@ -32,7 +32,10 @@ export function iconButton(name, label, onclick) {
 /** Tells something in a line that comes and goes, and that screen readers say. undo: takes it back, where that can be. */
 export function say(text, undo) {
   const line = byId("said");
-  const hide = () => line.classList.remove("shown");
+  const hide = () => {
+    line.classList.remove("shown");
+    line.querySelector("button")?.remove(); // what is not seen must not be reached by Tab
+  };
   const button = el("button", { type: "button", onclick: () => hide(undo()) }, "Undo");
   line.replaceChildren(text, ...(undo ? [button] : []));
   line.classList.add("shown");

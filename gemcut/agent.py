@@ -108,7 +108,7 @@ class Agent:
         replies: list[Reply] = []
         results: list[ToolResult] = []
         for _ in range(self._working.max_rounds):
-            reply = yield from self._reply(said, len(results))
+            reply = yield from self._reply(said)
             replies.append(reply)
             said.append(Message("assistant", reply.text, None, reply.thoughts, reply.tool_calls))
             if not reply.tool_calls:
@@ -125,8 +125,9 @@ class Agent:
             said.insert(0, Message("system", self._working.system))
         return said
 
-    def _reply(self, said: Sequence[Message], num_calls: int) -> Generator[Delta, None, Reply]:
+    def _reply(self, said: Sequence[Message]) -> Generator[Delta, None, Reply]:
         """The pieces of a reply, its calls numbered on from those before for results to find; returns it."""
+        num_calls = sum(len(message.tool_calls) for message in said)
         deltas: list[Delta] = []
         for delta in self._model.stream(said, tools=self._toolbox.declarations, **self._options):
             if delta.tool_call is not None:

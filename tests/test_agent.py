@@ -102,6 +102,14 @@ def test_the_system_message_comes_first_and_once() -> None:
     assert again.messages[0].content == "Be brief."
 
 
+def test_calls_are_numbered_on_where_a_conversation_goes_on() -> None:
+    call = ("get_weather", {"city": "Bern"})
+    agent = Agent(Scripted(calls(call), says("Yes."), calls(call, call), says("Both.")), [get_weather], PLAIN)
+    again = agent.run([*agent.run("Sunny?").messages, Message("user", "And twice?")])
+    assert [call.id for call in again.calls] == ["call_2", "call_3"]
+    assert [m.tool_call_id for m in again.messages if m.role == "tool"] == ["call_1", "call_2", "call_3"]
+
+
 def test_a_picture_from_a_tool_is_a_part_of_its_result() -> None:
     picture = Image.new("RGB", (8, 8))
 

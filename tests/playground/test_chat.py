@@ -171,6 +171,7 @@ def test_conversations_are_renamed_and_deleted_and_deleting_can_be_undone(
     expect(page.locator(".greeting")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
     expect(last_reply(page).locator(".prose")).to_have_text("Hi.")
+    titles(page).first.hover()
     page.get_by_role("button", name="Delete Greetings").click()
     expect(titles(page)).to_have_count(0)
     page.reload()

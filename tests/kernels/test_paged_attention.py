@@ -15,6 +15,7 @@ from tests.kernels.paging import Paged, Sequence, paged
 STEPS = {
     "decode": ([Sequence(1, 1), Sequence(7, 1), Sequence(30, 1)], None),
     "decode in a window": ([Sequence(3, 1), Sequence(9, 1), Sequence(30, 1)], 9),
+    "the ends of contexts": ([Sequence(131_072, 2)], None),
     "a long past": ([Sequence(1300, 1), Sequence(1100, 3)], None),
     "guesses behind a token": ([Sequence(40, 5), Sequence(12, 8), Sequence(6, 1)], 16),
     "a prompt's beginning": ([Sequence(150, 150)], None),

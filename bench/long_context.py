@@ -98,9 +98,10 @@ def main() -> None:
         f"{args.tokens} tokens, {args.dtype}: prompt {args.tokens / (first - start):.0f} tok/s, then "
         f"{1000 * (end - first) / (NEW_TOKENS - 1):.1f} ms a token"
     )
+    assert runner.cache.cache_bytes == plan.cache_bytes
+    more = (peak_bytes() - before) / 1e6
     print(
-        f"keys and values {plan.cache_bytes / 1e6:.1f} MB as planned, {runner.cache.cache_bytes / 1e6:.1f} MB taken; "
-        f"peak {(peak_bytes() - before) / 1e6:.1f} MB above what the process had before"
+        f"keys and values {plan.cache_bytes / 1e6:.1f} MB, as planned; peak {more:.1f} MB above the beginning"
     )
 
 

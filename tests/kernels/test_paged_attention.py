@@ -15,7 +15,6 @@ from tests.kernels.paging import Paged, Sequence, paged
 STEPS = {
     "decode": ([Sequence(1, 1), Sequence(7, 1), Sequence(30, 1)], None),
     "decode in a window": ([Sequence(3, 1), Sequence(9, 1), Sequence(30, 1)], 9),
-    "the ends of contexts": ([Sequence(131_072, 2)], None),
     "a long past": ([Sequence(1300, 1), Sequence(1100, 3)], None),
     "guesses behind a token": ([Sequence(40, 5), Sequence(12, 8), Sequence(6, 1)], 16),
     "a prompt's beginning": ([Sequence(150, 150)], None),
@@ -87,6 +86,18 @@ def test_without_native_code_the_result_is_the_same_to_a_rounding(
     want = attend_pages(given.q, given.pool, given.sight)
     without_native(monkeypatch)
     torch.testing.assert_close(attend_pages(given.q, given.pool, given.sight), want, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(("length", "window"), [(131_072, None), (262_144, None), (262_144, 1024)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_the_last_rows_of_a_whole_context_are_right(
+    length: int, window: int | None, dtype: torch.dtype
+) -> None:
+    given = paged([Sequence(length, 2), Sequence(length - 3, 1)], window, (2, 1), 16).cast(dtype)
+    error = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-8}[dtype]
+    got = attend_pages(given.q, given.pool, given.sight)
+    torch.testing.assert_close(got.double(), given.by_definition(), atol=error, rtol=error)
 
 
 @every_step

@@ -8,14 +8,14 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from gemcut.engine.constraint import unpack
 from gemcut.engine.job import Choice, Job
-from gemcut.engine.logprobs import token_logprobs
+from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import SCORED_ROWS, Token, advanced
 from gemcut.engine.progress import Key, Made, Rows
@@ -223,7 +223,7 @@ class _Loop:
         logprobs = self._sampler.logprobs(logits, slots, ids)
         for (key, sample, _, _), token_id, found in zip(chosen, ids.tolist(), logprobs, strict=True):
             try:
-                made[key] = self._advance(sample, Token(token_id, found))
+                made[key] = self._advance(sample, token_id, found)
             except Exception as error:
                 failed[key] = error
         return made
@@ -254,18 +254,18 @@ class _Loop:
                 self._free_slots.append(sample.slot)
                 sample.slot = None
 
-    def _advance(self, sample: _Sample, token: Token) -> Made:
+    def _advance(self, sample: _Sample, token_id: int, logprobs: TokenLogprobs | None) -> Made:
         """Hands a token over; says whether the reply ends with it."""
         choice = sample.choice
-        sample.made.append(token.id)
-        ends = choice.constraint is not None and advanced(choice.constraint, token.id)
-        choice.stops.push(token.id, ends)
-        sample.stream.put(replace(token, ends=ends))
+        sample.made.append(token_id)
+        ends = choice.constraint is not None and advanced(choice.constraint, token_id)
+        choice.stops.push(token_id, ends)
+        sample.stream.put(Token(token_id, logprobs, ends))
         over = choice.stops.over or len(sample.made) == sample.job.request.max_tokens
         if over:
             sample.stream.put(None)
             self._forget(sample.stream.key)
-        return Made((token.id,), over)
+        return Made((token_id,), over)
 
     def _score(self, planned: Sequence[Rows], hidden: Sequence[Tensor]) -> None:
         """Log probabilities of prompts' tokens, for those who want them; what was scored before stays."""

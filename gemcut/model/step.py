@@ -50,24 +50,59 @@ class Slots:
 class PlainCache:
     """Keys and values of one sequence: of all tokens in full-attention layers, of the last W in sliding ones.
 
-    capacity: the most tokens it holds.  Layers that reuse another layer's K and V have no part in it.
+    capacity: the most tokens it holds.  revocable: how many of the newest ones can be taken back.
+    Layers that reuse another layer's K and V have no part in it.
+
+    A sliding layer keeps its tokens in a ring, where a token lies over the one that is a whole turn older.  A
+    ring of W slots has lost what the window shows again after a token is taken back, so it is longer by
+    `revocable`:
+
+        W = 4, tokens 0 to 6 written      [4 5 6 3]        after taking back 5 and 6, token 5 must see 2: lost
+        revocable = 2                     [6 1 2 3 4 5]    2 is there; 6 lies over 0, which nobody sees again
     """
 
-    def __init__(self, config: TextConfig, capacity: int, device: torch.device) -> None:
+    def __init__(
+        self, config: TextConfig, capacity: int, device: torch.device, *, revocable: int = 0
+    ) -> None:
         self.config = config
         self.capacity = capacity
         self.device = device
+        self.revocable = revocable
         self.length = 0
+        self._longest = 0
         self._layers: dict[int, KeysValues] = {}
 
     def slots_of(self, kind: AttentionKind) -> int:
         """How many tokens a layer of this kind keeps."""
+        return min(self.capacity, self.window_of(kind) + self.revocable)
+
+    def window_of(self, kind: AttentionKind) -> int:
+        """How many tokens a row of a layer of this kind sees, its own included."""
         return self.capacity if kind == "full_attention" else min(self.capacity, self.config.sliding_window)
 
     @property
     def cache_bytes(self) -> int:
         """Memory held."""
         return sum(2 * keys.numel() * keys.element_size() for keys, _ in self._layers.values())
+
+    def grow(self, num_rows: int) -> int:
+        """Count the next tokens as held; returns the position of the first of them."""
+        start, self.length = self.length, self.length + num_rows
+        self._longest = max(self._longest, self.length)
+        assert self.length <= self.capacity, "the first keys would be overwritten"
+        return start
+
+    def take_back(self, num_tokens: int) -> None:
+        """Forget the newest tokens, as if they had never been there."""
+        self.length -= num_tokens
+        assert self._longest - self.length <= self.revocable, "keys that are seen again are overwritten"
+
+    def before_next(self, layer: int, kind: AttentionKind) -> KeysValues:
+        """The K and V of a layer that the next token's row sees before its own, (S, K, D) each."""
+        kept_k, kept_v = self._layers[layer]
+        oldest = max(0, self.length + 1 - self.window_of(kind))
+        slots = torch.arange(oldest, self.length, device=self.device) % self.slots_of(kind)
+        return kept_k[slots], kept_v[slots]
 
     def extend(self, spec: LayerSpec, fresh: KeysValues, slots: Slots) -> KeysValues:
         """Write a layer's fresh K and V, (T, K, D) each; returns what the step's rows see, (S, K, D) each."""
@@ -193,21 +228,20 @@ def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: 
 
     images: (num_rows,) int64, see `Gemma4.image_blocks`; an image lies in one step as a whole.
     """
-    start, cache.length = cache.length, cache.length + num_rows
-    assert cache.length <= cache.capacity, "the first keys would be overwritten"
+    start = cache.grow(num_rows)
     positions = torch.arange(start, start + num_rows, device=cache.device)
     sights: dict[AttentionKind, Sight] = {}
     slots: dict[AttentionKind, Slots] = {}
     for kind in sorted(set(cache.config.layer_types)):
-        window = cache.slots_of(kind)
-        rows = torch.arange(max(0, num_rows - window), num_rows, device=cache.device)
+        window, ring = cache.window_of(kind), cache.slots_of(kind)
+        rows = torch.arange(max(0, num_rows - ring), num_rows, device=cache.device)
         past = None
         num_past = start
-        if kind == "sliding_attention" and num_rows > 1:
+        if kind == "sliding_attention" and (num_rows > 1 or ring > window):
             num_past = min(start, window - 1)
-            past = torch.arange(start - num_past, start, device=cache.device) % window
-        seen = min(start + num_rows, window)
-        slots[kind] = Slots(rows=rows, slots=(start + rows) % window, past=past, seen=seen)
+            past = torch.arange(start - num_past, start, device=cache.device) % ring
+        seen = min(start + num_rows, ring)
+        slots[kind] = Slots(rows=rows, slots=(start + rows) % ring, past=past, seen=seen)
         blocks = images if kind == "sliding_attention" else None
         sights[kind] = _sight(positions, start - num_past, start, window, blocks)
     return Step(positions=positions, sights=sights, cache=cache, slots=slots, outputs=outputs)

@@ -160,7 +160,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClustersConfig:
-    """The clusters of tokens that a drafter's output head chooses among before it looks at tokens (E2B, E4B)."""
+    """The clusters that a drafter's output head chooses among before it looks at tokens (E2B, E4B)."""
 
     num_centroids: int
     centroid_intermediate_top_k: int  # clusters whose tokens are looked at

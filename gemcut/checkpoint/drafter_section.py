@@ -29,7 +29,9 @@ def read_drafter_config(folder: Path) -> DrafterConfig:
         dtype=top.one_of("dtype", "bfloat16", "float16", "float32"),
     )
     top.ignore("audio_token_id", "boa_token_id", "eoa_token_id", "image_token_id", "boi_token_id")
-    top.ignore("eoi_token_id", "video_token_id", "eos_token_id", "bos_token_id", "pad_token_id")  # the target's
+    top.ignore(
+        "eoi_token_id", "video_token_id", "eos_token_id", "bos_token_id", "pad_token_id"
+    )  # the target's
     ignore_marks(top)
     top.close()
     return config
@@ -40,7 +42,7 @@ def _check_layers(section: Section, text: TextConfig) -> None:
     if text.num_kv_shared_layers != text.num_hidden_layers:
         section.fail(
             "num_kv_shared_layers",
-            f"is {text.num_kv_shared_layers}, and all {text.num_hidden_layers} layers of a drafter read its target's",
+            f"is {text.num_kv_shared_layers}, and all {text.num_hidden_layers} layers of a drafter share",
         )
     plain = {
         "hidden_size_per_layer_input": text.hidden_size_per_layer_input == 0,
@@ -63,7 +65,8 @@ def _read_clusters(top: Section, vocab_size: int) -> ClustersConfig | None:
     )
     if vocab_size % clusters.num_centroids:
         top.fail(
-            "num_centroids", f"is {clusters.num_centroids} and must divide the vocabulary of {vocab_size} tokens"
+            "num_centroids",
+            f"is {clusters.num_centroids} and must divide the vocabulary of {vocab_size} tokens",
         )
     if clusters.centroid_intermediate_top_k > clusters.num_centroids:
         top.fail(

@@ -1,11 +1,11 @@
 """The assistant model: it drafts tokens for a target model, whose hidden rows and K and V it reads.
 
 A draft step takes a token, by the target's embedding, and the target's hidden row that led to it; the next
-step takes the token that was drafted and the row that the drafter hands on.  All steps of a draft stand at the
-position of the token they began with and see the keys before it: the drafter makes no keys of its own.
+step takes the token that was drafted and the row that the drafter hands on.  All steps of a draft stand at
+the position of the token they began with and see the keys before it: the drafter makes no keys of its own.
 
 Letters: M rows, C drafter's width, B target's width, V vocabulary, S tokens that may be drafted, K clusters.
-Source: transformers 5.23 `models/gemma4_assistant` and `SinglePositionMultiTokenCandidateGenerator`; parity in
+Source: transformers 5.23 `models/gemma4_assistant`, `generation/candidate_generator.py`; parity in
 tests/parity/test_drafter.py.
 """
 
@@ -129,7 +129,7 @@ class Drafter(nn.Module):
         return out
 
     def hand_on(self, hidden: Tensor, step: Step) -> Tensor:
-        """What the next step of the draft takes in the place of the target's hidden rows: (M, C) -> (M, B)."""
+        """What the next step takes in the place of the target's hidden rows: (M, C) -> (M, B)."""
         return self.post_projection(hidden, step)
 
     def candidates(self, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -93,9 +93,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "message"), BAD, ids=[message for _, message in BAD])
-def test_a_bad_value_is_named(
-    change: Callable[[dict[str, Any]], Any], message: str, tmp_path: Path
-) -> None:
+def test_a_bad_value_is_named(change: Callable[[dict[str, Any]], Any], message: str, tmp_path: Path) -> None:
     values = drafter_config_json(CONFIGS["e2b"])
     change(values)
     with pytest.raises(BadConfig, match=message):

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gemcut.config import DrafterConfig
-from gemcut.model.drafter import Drafter, draft_view
+from gemcut.model.drafter import draft_view
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import KeysValues, PlainCache, next_step
 from tests.parity import tiny, tiny_drafter

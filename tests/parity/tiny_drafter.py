@@ -41,7 +41,7 @@ def drafter_config(size: str) -> DrafterConfig:
 
 @contextmanager
 def allowed_without_keys_of_their_own() -> Iterator[None]:
-    """transformers 5.23 refuses every assistant's config: it looks for a layer that makes the shared K and V."""
+    """transformers 5.23 refuses every assistant's config: it wants a layer that makes the shared K and V."""
     plain = Gemma4TextConfig.kv_sharing_modes
 
     def modes(config: Any) -> list[str | None]:

@@ -151,7 +151,9 @@ def load_drafter(folder: Path, target: TextConfig, device: torch.device, dtype: 
 
 def _check_target(folder: Path, config: DrafterConfig, target: TextConfig) -> None:
     """Raises BadConfig unless the drafter takes the rows, keys and tokens of this target."""
-    pairs = {"backbone_hidden_size": (config.backbone_hidden_size, target.hidden_size)}
+    pairs: dict[str, tuple[object, object]] = {
+        "backbone_hidden_size": (config.backbone_hidden_size, target.hidden_size)
+    }
     pairs |= {name: (getattr(config.text, name), getattr(target, name)) for name in SHARED_NUMBERS}
     kinds = sorted(set(target.layer_types[: target.first_shared_layer]))
     pairs["kinds of layers"] = sorted({*config.text.layer_types, *kinds}), kinds

@@ -58,7 +58,7 @@ def generate(
     ids = torch.tensor(prompt_ids, device=weight.device)
     seen = ids
     for position in range(limit):
-        logits = _next_logits(model, ids, soft, cache)
+        logits = model.logits(append(model, ids, soft, cache))[0]
         chosen = sampler.choose(logits, seen, position)
         yield Token(chosen, float(logits[chosen] - logits.logsumexp(0)))
         if chosen in stop_ids:
@@ -67,8 +67,8 @@ def generate(
         seen = torch.cat((seen, ids))
 
 
-def _next_logits(model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: PlainCache) -> torch.Tensor:
-    """Logits (V,) of the token that follows; `ids` are appended to the cache's sequence."""
+def append(model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: PlainCache) -> torch.Tensor:
+    """Put `ids` behind the cache's sequence; returns the last one's hidden row (1, C)."""
     images = model.image_blocks(ids)
     start = 0
     for end in _ends(len(ids), images):
@@ -82,7 +82,7 @@ def _next_logits(model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: Pl
             embedded = model.embed(part)
         hidden = model(embedded, step)  # (1, C); of the earlier parts only K and V are wanted
         start = end
-    return model.logits(hidden)[0]
+    return hidden
 
 
 def _ends(length: int, images: torch.Tensor | None) -> Iterator[int]:

@@ -35,8 +35,7 @@ class DrafterLayers(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Module()
-        self.embed_tokens.weight = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
+        self.embed_tokens = Linear(config.hidden_size, config.vocab_size)
         self.plan = plan_layers(config)
         self.layers = nn.ModuleList(Block(config, spec) for spec in self.plan)
         self.norm = RmsNorm(config.hidden_size, config.rms_norm_eps)
@@ -85,13 +84,12 @@ class ClusteredHead(nn.Module):
     def __init__(self, config: ClustersConfig, width: int, vocab_size: int) -> None:
         super().__init__()
         self.chosen = config.centroid_intermediate_top_k
-        self.centroids = nn.Module()
-        self.centroids.weight = nn.Parameter(torch.empty(config.num_centroids, width))
+        self.centroids = Linear(width, config.num_centroids)
         self.register_buffer("token_ordering", torch.empty(vocab_size, dtype=torch.int64))
 
     def forward(self, hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """See `DraftHead`."""
-        centroids: Tensor = self.centroids.weight
+        centroids = self.centroids.weight
         best = linear(hidden, centroids).topk(self.chosen, dim=-1).indices  # (M, C) x (K, C) -> (M, chosen)
         ids = self.token_ordering.view(len(centroids), -1)[best].flatten(1)  # (M, S)
         logits = (weight[ids] @ hidden[:, :, None])[..., 0]  # (M, S, C) x (M, C, 1) -> (M, S)

@@ -80,7 +80,7 @@ def append(model: Gemma4, ids: torch.Tensor, soft: torch.Tensor, cache: PlainCac
             embedded, soft = model.embed_with_soft_tokens(part, soft[:here]), soft[here:]
         else:
             embedded = model.embed(part)
-        hidden = model(embedded, step)  # (1, C); of the earlier parts only K and V are wanted
+        hidden: torch.Tensor = model(embedded, step)  # (1, C); of the earlier parts only K and V are wanted
         start = end
     return hidden
 

@@ -138,7 +138,7 @@ class Costs:
     def gain(self, count: int, acceptance: float) -> float:
         """Tokens a unit of time, of drafts of `count` tokens of which each is kept with that probability."""
         tokens = sum(acceptance**place for place in range(count + 1))
-        return tokens / (self.rows[count] + count * self.draft)
+        return float(tokens / (self.rows[count] + count * self.draft))
 
     def best(self, acceptance: float) -> int:
         """The length of draft that gains most; 0 where none gains."""
@@ -161,7 +161,7 @@ class DraftLength:
         self._costs = costs
         self._rest = self.REST
         self._resting = 0
-        self._hope_again()
+        self._kept, self._checked, self._seen = self.HOPE * self.WEIGHT, self.WEIGHT, 0
 
     @property
     def acceptance(self) -> float:

@@ -1,12 +1,17 @@
 """Drafters against transformers' assistants, on random weights in small shapes, in float32."""
 
 import functools
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
+from transformers.generation.candidate_generator import SinglePositionMultiTokenCandidateGenerator
 
-from gemcut.model.drafter import draft_view
+from gemcut.engine.naive_speculative import DrafterDrafts
+from gemcut.model.drafter import Drafter, draft_view
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import KeysValues, PlainCache, next_step
 from tests.parity import tiny, tiny_drafter
@@ -65,3 +70,63 @@ def test_the_logits_of_several_draft_steps_equal_transformers(size: str, length:
         hidden, their_hidden = ours.hand_on(own, step), want.last_hidden_state[0]
         torch.testing.assert_close(hidden, their_hidden, atol=TOLERANCE, rtol=0)
         token = want.logits[0].argmax(-1)
+
+
+@every_size
+@pytest.mark.parametrize("length", [1, 9, 23])
+def test_drafts_equal_those_of_transformers_own_loop(size: str, length: int) -> None:
+    """From the target's forward to the drafted ids; before the window's edge, where both see the same keys."""
+    target, their_target = pair(TINY[size])
+    ours, theirs = drafter_pair(drafter_config(size))
+    ids = token_ids(length)
+    outputs = their_target(ids[None], output_hidden_states=True, return_shared_kv_states=True)
+    token = outputs.logits[0, -1:].argmax(-1)
+    both = torch.cat((ids, token))
+    theirs.generation_config.num_assistant_tokens = 4
+    limits = GenerationConfig(max_length=100)
+    loop = SinglePositionMultiTokenCandidateGenerator(theirs, their_target.get_input_embeddings(), limits)
+    want, _ = loop.get_candidates(both[None], {}, outputs, is_first_iteration=False, n_last_matches=0)
+    cache, hidden = after(target, ids)
+    got = DrafterDrafts(target, ours).draft(both, hidden, cache, 4)
+    assert got == want[0, length + 1 :].tolist()
+
+
+MUTANTS: dict[str, Callable[[Drafter], object]] = {
+    "a layer's scalar is dropped": lambda drafter: drafter.model.layers[1].layer_scalar.fill_(1.0),
+    "the final norm has no weight": lambda drafter: drafter.model.norm.weight.fill_(1.0),
+    "the hidden row comes before the token": lambda drafter: drafter.pre_projection.weight.copy_(
+        drafter.pre_projection.weight.roll(48, dims=1)
+    ),
+    "one cluster fewer is looked at": lambda drafter: setattr(drafter.masked_embedding, "chosen", 2),
+    "the clusters are in another order": lambda drafter: drafter.masked_embedding.token_ordering.copy_(
+        drafter.masked_embedding.token_ordering.roll(20)
+    ),
+}
+
+
+def distance(mutate: Callable[[Drafter], object], place: int) -> float:
+    """How far the logits are from transformers', by a drafter changed so, which stands `place` tokens off."""
+    target, _ = pair(TINY["e2b"])
+    ours, theirs = tiny_drafter.drafter_pair(drafter_config("e2b"))
+    mutate(ours)
+    cache, hidden = after(target, token_ids(30))
+    seen, step = draft_view(cache)
+    row = target.embed(torch.tensor([9])).hidden
+    shared = {kind: their_form(kv) for kind, kv in seen.items()}
+    want = theirs(
+        inputs_embeds=torch.cat((row, hidden), dim=-1)[None],
+        position_ids=torch.tensor([[30]]),
+        shared_kv_states=shared,
+    )
+    moved = replace(step, positions=step.positions + place)
+    return float((ours.logits(ours(row, hidden, seen, moved)) - want.logits[0]).abs().max())
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_caught(name: str) -> None:
+    assert distance(MUTANTS[name], place=0) > 10 * TOLERANCE
+
+
+def test_a_drafter_that_stands_one_token_off_is_caught() -> None:
+    assert distance(lambda drafter: None, place=0) < TOLERANCE
+    assert distance(lambda drafter: None, place=-1) > 10 * TOLERANCE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gemcut import errors
     from gemcut.api import Gemma
-    from gemcut.engine.sampling import SamplingParams
+    from gemcut.engine.sampling_params import SamplingParams
     from gemcut.prompt.messages import Message
 
 __all__ = ["Gemma", "Message", "SamplingParams", "errors"]
@@ -17,7 +17,7 @@ __all__ = ["Gemma", "Message", "SamplingParams", "errors"]
 _HOMES = {
     "Gemma": "gemcut.api",
     "Message": "gemcut.prompt.messages",
-    "SamplingParams": "gemcut.engine.sampling",
+    "SamplingParams": "gemcut.engine.sampling_params",
 }
 
 

@@ -2,104 +2,39 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from gemcut.engine.constraint import (
+    Constraint,
+    ConstraintOptions,
+    Grammar,
+    GrammarVocabulary,
+    reply_grammar,
+)
+from gemcut.engine.logprobs import TokenLogprobs
 from gemcut.engine.media_encoder import MediaEncoder
-from gemcut.engine.naive import Token, check_prompt, generate
-from gemcut.engine.sampling import Sampler, SamplingParams
-from gemcut.engine.stop_strings import StopStrings
-from gemcut.errors import PromptError
+from gemcut.engine.naive import Token, check_prompt, generate, score_prompt
+from gemcut.engine.sampling_params import Sampling, SamplingParams
+from gemcut.engine.stop_conditions import StopConditions
+from gemcut.errors import BadSampling, PromptError
 from gemcut.load import Dtype, Loaded, load
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
+from gemcut.prompt.channels import end_ids
+from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
-from gemcut.prompt.messages import Conversation, ToolCall, with_media
+from gemcut.prompt.messages import Conversation, with_media
 from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
 from gemcut.prompt.text_stream import TextStream
 from gemcut.prompt.tokenizer import Tokenizer
 from gemcut.prompt.tools import Tools
-
-FinishReason = Literal["stop", "length", "tool_calls"]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens read and made."""
-
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long a reply took.
-
-    first_token_s: until the first token was there, the prompt's reading included.
-    tokens_per_s: of the tokens after the first; 0 where there were none.
-    """
-
-    first_token_s: float
-    tokens_per_s: float
-
-
-@dataclass(frozen=True)
-class Finish:
-    """How a reply ended.
-
-    reason: "stop" at the model's own end or at a stop text, "length" at max_tokens or a full context,
-    "tool_calls" where the model waits for the results of its calls.
-    """
-
-    reason: FinishReason
-    usage: Usage
-    timing: Timing
-
-
-@dataclass(frozen=True)
-class Delta:
-    """One piece of a reply as it comes.
-
-    kind: "text" and "thought" carry `text`; "tool_call" carries `tool_call`; "malformed_call" carries in
-    `text` what the model wrote where a call should be; "finish" comes last and carries `finish`.
-    """
-
-    kind: Literal["text", "thought", "tool_call", "malformed_call", "finish"]
-    text: str = ""
-    tool_call: ToolCall | None = None
-    finish: Finish | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A whole reply."""
-
-    text: str
-    thoughts: str
-    tool_calls: tuple[ToolCall, ...]
-    malformed_calls: tuple[str, ...]
-    finish_reason: FinishReason
-    usage: Usage
-    timing: Timing
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What follows a raw prompt.
-
-    token_ids: as made, a closing stop token included.  logprobs: natural log of each one's probability by
-    the model.
-    text: their text without control tokens, ended before a stop text.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    finish_reason: FinishReason
+from gemcut.reply import Completion, Delta, Finish, Reply, Timing, Usage, whole_reply
 
 
 class Gemma:
@@ -168,22 +103,23 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Reply:
-        """The model's whole answer; see `stream`."""
+        """The model's whole answer; see `stream`.  With n above 1, the first of so many."""
+        clock = _Clock()
+        params = SamplingParams() if sampling is None else sampling
+        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
+        choice = self._chat_choice(params, follow, think)
         conversation = with_media(messages, images, audio, videos)
-        deltas = list(self.stream(conversation, tools=tools, think=think, media=media, sampling=sampling))
-        finish = deltas[-1].finish
-        assert finish is not None, "a stream ends with its finish"
-        return Reply(
-            text="".join(delta.text for delta in deltas if delta.kind == "text"),
-            thoughts="".join(delta.text for delta in deltas if delta.kind == "thought"),
-            tool_calls=tuple(delta.tool_call for delta in deltas if delta.tool_call is not None),
-            malformed_calls=tuple(delta.text for delta in deltas if delta.kind == "malformed_call"),
-            finish_reason=finish.reason,
-            usage=finish.usage,
-            timing=finish.timing,
-        )
+        prompt = self.prompt(conversation, tools=tools, think=think, media=media)
+        first = whole_reply(self._stream(prompt, choice, 0, clock))
+        numbers = range(1, params.n)
+        others = [whole_reply(self._stream(prompt, choice, number, _Clock())) for number in numbers]
+        return replace(first, others=tuple(others))
 
     def stream(
         self,
@@ -195,6 +131,10 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Iterator[Delta]:
         """The model's answer piece by piece, the last piece saying how it ended.
@@ -202,40 +142,47 @@ class Gemma:
         messages: a string, or a list of messages in OpenAI's shape.  images, audio, videos: paths, URLs,
         bytes, PIL images or arrays that go into the last user's message.  tools: JSON schemas or typed
         functions.  think: let the model think before it answers.  media: how images, sound and video are
-        read.  sampling: None takes the model's own defaults.
-        Raises PromptError, BadMedia and BadSampling before the first piece.
+        read.
+        schema, regex, grammar: what the answer's text must follow, one of them: a JSON schema or a pydantic
+        model, a regular expression for the whole text, a context-free grammar in Lark's syntax. Thoughts come
+        before it.  constrain_tools: whether calls can only be those that the tools declare.
+        sampling: None takes the model's own defaults.
+        Raises PromptError, BadMedia, BadConstraint and BadSampling before the first piece.
         """
         clock = _Clock()
+        params = SamplingParams() if sampling is None else sampling
+        if params.n > 1:
+            raise BadSampling(f"n is {params.n} and a stream is one reply; use reply(), or leave out n")
+        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
+        choice = self._chat_choice(params, follow, think)
         conversation = with_media(messages, images, audio, videos)
         prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        params = SamplingParams() if sampling is None else sampling
-        check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
-        return self._stream(prompt, params, self._tokens(prompt, params), clock)
+        return self._stream(prompt, choice, 0, clock)
 
-    def _stream(
-        self, prompt: Prompt, params: SamplingParams, tokens: Iterator[Token], clock: "_Clock"
+    def _stream(self, prompt: Prompt, choice: "_Choice", sample: int, clock: "_Clock") -> Iterator[Delta]:
+        check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
+        return self._deltas_of(self._tokens(prompt, choice, sample), prompt, choice.stops(), clock)
+
+    def _deltas_of(
+        self, tokens: Iterator[Token], prompt: Prompt, stops: StopConditions, clock: "_Clock"
     ) -> Iterator[Delta]:
         parser = ReplyParser(self.tokenizer, prompt.token_ids)
-        stops = StopStrings(params.stop)
-        last, called = None, False
+        waiting: list[TokenLogprobs] = []  # of tokens that gave no piece yet
         for token in tokens:
             clock.tick()
-            last = token.id
-            for delta in _deltas(parser.push(token.id), stops):
-                called = called or delta.kind == "tool_call"
-                yield delta
-            if stops.found or parser.ended:
+            stops.push(token.id, token.ends)
+            waiting += [] if token.logprobs is None else [token.logprobs]
+            for delta in _deltas([] if stops.at_stop_id else parser.push(token.id), stops):
+                yield replace(delta, logprobs=tuple(waiting)) if waiting else delta
+                waiting.clear()
+            if stops.over:
                 break
-        ended = parser.ended
-        for delta in _deltas(parser.finish(), stops):
-            called = called or delta.kind == "tool_call"
-            yield delta
-        if rest := stops.finish():
+        yield from _deltas(parser.finish(), stops)
+        if rest := stops.flush():
             yield Delta("text", rest)
         usage = Usage(len(prompt.token_ids), clock.count)
-        yield Delta(
-            "finish", finish=Finish(self._reason(last, stops.found or ended, called), usage, clock.timing())
-        )
+        finish = Finish(stops.reason, usage, clock.timing())
+        yield Delta("finish", finish=finish, logprobs=tuple(waiting))
 
     def complete(
         self, prompt: str | Sequence[int] | Prompt, *, sampling: SamplingParams | None = None
@@ -246,21 +193,32 @@ class Gemma:
         Raises EmptyPrompt, PromptTooLong, PromptError for an id that the model does not have, BadSampling.
         """
         params = SamplingParams() if sampling is None else sampling
-        text_stream, stops = TextStream(self.tokenizer), StopStrings(params.stop)
+        given, choice = self._prompt(prompt), self._choice(params)
+        scored: tuple[TokenLogprobs, ...] = ()
+        if params.prompt_logprobs is not None:
+            soft = self._encoder.encode(given.media)
+            scored = score_prompt(self.model, given.token_ids, soft, params.prompt_logprobs)
+        first, *others = [self._complete(given, choice, sample) for sample in range(params.n)]
+        return replace(first, prompt_logprobs=scored, others=tuple(others))
+
+    def _complete(self, prompt: Prompt, choice: "_Choice", sample: int) -> Completion:
+        text_stream, stops = TextStream(self.tokenizer), choice.stops()
         tokens: list[Token] = []
         text = ""
-        for token in self._tokens(self._prompt(prompt), params):
+        for token in self._tokens(prompt, choice, sample):
             tokens.append(token)
-            text += stops.push(text_stream.push(token.id))
-            if stops.found:
+            stops.push(token.id, token.ends)
+            text += "" if stops.at_stop_id else stops.show(text_stream.push(token.id))
+            if stops.over:
                 break
-        text += stops.push(text_stream.finish()) + stops.finish()
-        last = tokens[-1].id if tokens else None
+        text += stops.show(text_stream.finish()) + stops.flush()
         return Completion(
             text=text,
             token_ids=tuple(token.id for token in tokens),
-            logprobs=tuple(token.logprob for token in tokens),
-            finish_reason=self._reason(last, stops.found, called=False),
+            finish_reason=stops.reason,
+            logprobs=tuple(token.logprobs for token in tokens if token.logprobs is not None),
+            prompt_logprobs=(),
+            others=(),
         )
 
     def logits(self, prompt: Sequence[int] | Prompt) -> Tensor:
@@ -305,16 +263,54 @@ class Gemma:
             )
         return ids
 
-    def _tokens(self, prompt: Prompt, params: SamplingParams) -> Iterator[Token]:
-        generation = self._loaded.generation
-        sampler = Sampler.resolve(params, generation)
-        soft = self._encoder.encode(prompt.media)
-        return generate(self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens)
+    @cached_property
+    def _vocabulary(self) -> GrammarVocabulary:
+        return GrammarVocabulary(self.tokenizer, self.config.text.vocab_size)
 
-    def _reason(self, last: int | None, ended: bool, called: bool) -> FinishReason:
-        if not ended and last not in self._loaded.generation.stop_ids:
-            return "length"
-        return "tool_calls" if called else "stop"
+    def _chat_choice(self, params: SamplingParams, follow: Grammar | None, think: bool) -> "_Choice":
+        """How a reply's tokens are chosen.  Raises BadSampling and BadConstraint for what cannot be kept."""
+        if params.prompt_logprobs is not None:
+            raise BadSampling(
+                "prompt_logprobs are no part of a chat's reply; use complete(gemma.prompt(messages))"
+            )
+        if follow is not None:
+            self._vocabulary.matcher(follow)  # what is wrong in it is found before any work on the prompt
+        choice = self._choice(params)
+        stop_ids = {*choice.sampling.stop_ids, *end_ids(self.tokenizer.special)}
+        return replace(
+            choice,
+            sampling=replace(choice.sampling, stop_ids=tuple(stop_ids)),
+            constraint=ConstraintOptions(follow, think, params.max_thought_tokens),
+        )
+
+    def _choice(self, params: SamplingParams) -> "_Choice":
+        """How the tokens of a free text are chosen.  Raises BadSampling."""
+        sampling = Sampling.resolve(params, self._loaded.generation, self.config.text.vocab_size)
+        return _Choice(params, sampling, ConstraintOptions(None, True, params.max_thought_tokens))
+
+    def _tokens(self, prompt: Prompt, choice: "_Choice", sample: int) -> Iterator[Token]:
+        constraint = None
+        if choice.constraint.constrain:
+            constraint = Constraint(self._vocabulary, choice.constraint, prompt.token_ids)
+        soft = self._encoder.encode(prompt.media)
+        sampling = replace(choice.sampling, sample=sample)
+        stops = choice.stops(texts=False)
+        return generate(self.model, prompt.token_ids, soft, sampling, stops, constraint)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """How a request's tokens are chosen, where they end, and what they must follow."""
+
+    params: SamplingParams
+    sampling: Sampling
+    constraint: ConstraintOptions
+
+    def stops(self, texts: bool = True) -> StopConditions:
+        """When a sample ends.  texts: whether stop texts are looked for."""
+        params = self.params
+        stop = tuple(params.stop) if texts else ()
+        return StopConditions(self.sampling.stop_ids, stop, params.min_tokens, params.max_tokens)
 
 
 class _Clock:
@@ -336,21 +332,22 @@ class _Clock:
         return Timing(first_token_s=self._first - self._start, tokens_per_s=rate)
 
 
-def _deltas(events: Sequence[object], stops: StopStrings) -> Iterator[Delta]:
+def _deltas(events: Sequence[object], stops: StopConditions) -> Iterator[Delta]:
     """The parser's events as pieces of the reply; stop texts end its text and hide what is behind.
 
     Text that is held back as a stop's possible beginning is shown before anything that is no text.
     """
     for event in events:
-        if not isinstance(event, TextDelta) and (rest := stops.finish()):
+        if not isinstance(event, TextDelta) and (rest := stops.flush()):
             yield Delta("text", rest)
         match event:
             case TextDelta(text):
-                if shown := stops.push(text):
+                if shown := stops.show(text):
                     yield Delta("text", shown)
-            case ThoughtDelta(text) if not stops.found:
+            case ThoughtDelta(text) if not stops.at_stop_text:
                 yield Delta("thought", text)
-            case ToolCallParsed(call) if not stops.found:
+            case ToolCallParsed(call) if not stops.at_stop_text:
+                stops.called = True
                 yield Delta("tool_call", tool_call=call)
-            case ToolCallMalformed(raw, _) if not stops.found:
+            case ToolCallMalformed(raw, _) if not stops.at_stop_text:
                 yield Delta("malformed_call", raw)

@@ -20,6 +20,7 @@ RANKS = (
     ("quant", "lora", "shard"),
     ("load",),
     ("engine", "train"),
+    ("reply",),  # what the api gives
     ("api",),
     ("server", "evals", "cluster", "__init__"),  # __init__: the public names
     ("cli",),

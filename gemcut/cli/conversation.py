@@ -10,7 +10,7 @@ from gemcut.cli.answer import Answer, json_text, show_answer
 from gemcut.cli.attachments import Part, attachment, question
 from gemcut.cli.screen import Screen
 from gemcut.cli.transcript import Transcript, load_transcript, save_transcript
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
 from gemcut.errors import GemcutError
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
@@ -23,6 +23,8 @@ class Settings:
     system: str | None
     think: bool
     tools: tuple[dict[str, Any], ...]
+    constrain_tools: bool
+    schema: dict[str, Any] | None
     media: MediaOptions
     sampling: SamplingParams
 
@@ -122,6 +124,8 @@ class Conversation:
         deltas = self.gemma.stream(
             with_system(settings.system, self.messages),
             tools=settings.tools,
+            constrain_tools=settings.constrain_tools,
+            schema=settings.schema,
             think=settings.think,
             media=settings.media,
             sampling=settings.sampling,

@@ -4,10 +4,11 @@ from typing import Any
 
 import typer
 
-from gemcut.api import Gemma, Reply
+from gemcut.api import Gemma
 from gemcut.cli.answer import json_text, show_answer
 from gemcut.cli.conversation import Settings, call_json, with_system
 from gemcut.cli.screen import Screen
+from gemcut.reply import Reply
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
@@ -17,6 +18,8 @@ def answer_once(gemma: Gemma, question: dict[str, Any], settings: Settings, scre
     deltas = gemma.stream(
         with_system(settings.system, [question]),
         tools=settings.tools,
+        constrain_tools=settings.constrain_tools,
+        schema=settings.schema,
         think=settings.think,
         media=settings.media,
         sampling=settings.sampling,
@@ -30,6 +33,8 @@ def answer_as_json(gemma: Gemma, question: dict[str, Any], settings: Settings, s
     reply = gemma.reply(
         with_system(settings.system, [question]),
         tools=settings.tools,
+        constrain_tools=settings.constrain_tools,
+        schema=settings.schema,
         think=settings.think,
         media=settings.media,
         sampling=settings.sampling,

@@ -7,8 +7,9 @@ from typing import Any, cast
 from gemcut.api import Gemma
 from gemcut.checkpoint.find import find_checkpoint
 from gemcut.cli.screen import Screen
-from gemcut.errors import BadTools
+from gemcut.errors import BadConstraint, BadTools
 from gemcut.load import Dtype
+from gemcut.prompt.json_schema import read_schema
 from gemcut.prompt.tools import read_tools
 
 
@@ -31,3 +32,13 @@ def read_tool_file(path: Path) -> tuple[dict[str, Any], ...]:
     except ValueError as error:
         raise BadTools(f"{path} is not JSON ({error}); write a list of tools in it") from None
     return read_tools(declared)
+
+
+def read_schema_file(path: Path) -> dict[str, Any]:
+    """The JSON schema in a file; raises BadConstraint where it is something else or cannot be enforced."""
+    try:
+        schema = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadConstraint(f"{path} is not JSON ({error}); write a JSON schema in it") from None
+    read_schema(schema)
+    return cast("dict[str, Any]", schema)

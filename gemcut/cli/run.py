@@ -29,6 +29,8 @@ def run(
     system: options.System = None,
     think: options.Think = False,
     tools: options.Tools = None,
+    free_calls: options.FreeCalls = False,
+    schema: options.Schema = None,
     image: options.Image = None,
     audio: options.Audio = None,
     video: options.Video = None,
@@ -41,8 +43,12 @@ def run(
     top_p: options.TopP = None,
     min_p: options.MinP = None,
     repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = 0.0,
+    frequency_penalty: options.FrequencyPenalty = 0.0,
     seed: options.Seed = None,
     max_tokens: options.MaxTokens = None,
+    min_tokens: options.MinTokens = 0,
+    max_thought_tokens: options.MaxThoughtTokens = None,
     stop: options.Stop = None,
     as_json: options.AsJson = False,
     device: options.Device = None,
@@ -60,8 +66,8 @@ def run(
         from gemcut.cli.attachments import question as asked
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
-        from gemcut.cli.opening import open_model, read_tool_file
-        from gemcut.engine.sampling import SamplingParams
+        from gemcut.cli.opening import open_model, read_schema_file, read_tool_file
+        from gemcut.engine.sampling_params import SamplingParams
         from gemcut.media.video import VideoOptions
         from gemcut.prompt.media import MediaOptions
 
@@ -74,8 +80,12 @@ def run(
         top_p=top_p,
         min_p=min_p,
         repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
         seed=seed,
         max_tokens=max_tokens,
+        min_tokens=min_tokens,
+        max_thought_tokens=max_thought_tokens,
         stop=() if stop is None else tuple(stop),
     )
     declared = () if tools is None else read_tool_file(tools)
@@ -85,7 +95,15 @@ def run(
         video_sound=video_sound,
         trim=trim,
     )
-    settings = Settings(system=system, think=think, tools=declared, media=media, sampling=sampling)
+    settings = Settings(
+        system=system,
+        think=think,
+        tools=declared,
+        constrain_tools=not free_calls,
+        schema=None if schema is None else read_schema_file(schema),
+        media=media,
+        sampling=sampling,
+    )
     attached = attachments(image, audio, video)
     gemma = open_model(source, device, dtype, offline, screen)
     if question is None:

@@ -1,100 +1,60 @@
-"""Speculative decoding: tokens drafted cheaply, checked by the model in one step, kept where they agree.
+"""Speculative decoding: tokens guessed cheaply, checked by the model in one step, kept where they agree.
 
-Two ways to check, both exact:
+The model chooses at every guessed place with the draw that this place always has, and a guess is kept as long
+as it names that choice.  So the tokens are those that come without guesses, greedy or sampled, and a seeded
+reply does not depend on what was guessed.  A guess x is kept with probability p(x), where p is what the token
+would be drawn from: after penalties, grammar and all filters.
 
-- `num_agreed`: the model's own choice is made at every drafted place, with the draw that this place always
-  has; a draft is kept as long as it names that choice.  The output is the same tokens as without drafts,
-  greedy or sampled, so a seeded reply does not depend on what was drafted.  A draft x is kept with
-  probability p(x), and nothing keeps more of drafts that are certain (prompt look-up, greedy drafters).
-- `keep_or_replace`: rejection sampling, for drafts that were drawn from a distribution q of their own.  A
-  draft is kept with probability min(1, p/q): of all drafts 1 − (distance of p and q).  The output has the
-  model's distribution, but which tokens come depends on what was drafted.
-
-p is what the token would be drawn from without drafts: after penalties, grammar and all filters.
-Source: Leviathan et al. 2023 (arXiv 2211.17192); LZ77 for the look-up that runs into its own copy.
+Here is what needs no tensors: guesses from the text itself, how many are kept, what they cost, and who gets
+how many.  Source: Leviathan et al. 2023 (arXiv 2211.17192); LZ77 for the look-up that runs into its own copy.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-import torch
-from torch import Tensor
+from gemcut.errors import BadOption
 
-
-def num_agreed(drafted: Sequence[int], chosen: Sequence[int]) -> int:
-    """How many drafted tokens, from the first on, are those that the model chose at their places."""
-    agreed = 0
-    for draft, choice in zip(drafted, chosen, strict=False):
-        if draft != choice:
-            break
-        agreed += 1
-    return agreed
+Speculate = Literal["auto", "lookup", "drafter", "off"]
 
 
-@dataclass(frozen=True)
-class Distribution:
-    """Probabilities of the tokens that may come; all others have none.
+@dataclass(frozen=True, kw_only=True)
+class Speculation:
+    """What may be guessed.
 
-    probabilities: (S,) float64 on the CPU, their sum 1.  ids: (S,) int64, each once.
+    speculate: "lookup" guesses what followed the same tokens earlier, "drafter" what the assistant model
+    says, "auto" whichever of the two was right more often, "off" nothing.
+    max_drafts: the most guesses of one sequence in a step.
+
+    Raises BadOption for another word, and where max_drafts is below 1.
     """
 
-    probabilities: Tensor
-    ids: Tensor
+    speculate: Speculate = "auto"
+    max_drafts: int = 5
 
-    @classmethod
-    def of_weights(cls, weights: Tensor, ids: Tensor) -> "Distribution":
-        """From weights (S,) that need not sum to 1, as `Sampler.candidates` gives them."""
-        wide = weights.double()
-        return cls(wide / wide.sum(), ids)
-
-    def of(self, token: int) -> float:
-        """The token's probability."""
-        return float(self.probabilities[self.ids == token].sum())
-
-    def draw(self, uniform: float) -> int:
-        """The token at that height, from 0 to 1, of the cumulated probabilities."""
-        cumulative = self.probabilities.cumsum(0)
-        place = int(torch.searchsorted(cumulative, uniform * float(cumulative[-1]), right=True))
-        return int(self.ids[min(place, len(self.ids) - 1)])
-
-    def without(self, other: "Distribution") -> "Distribution":
-        """What is left of it above the other, as a distribution: max(0, p − q), renormalised.
-
-        The two must differ.
-        """
-        same = self.ids[:, None] == other.ids  # (S, S')
-        rest = (self.probabilities - same.double() @ other.probabilities).clamp_min(0)
-        return Distribution.of_weights(rest, self.ids)
-
-
-def keep_or_replace(
-    token: int, draft: Distribution, target: Distribution, uniforms: tuple[float, float]
-) -> tuple[bool, int]:
-    """Whether a drafted token is kept, and the token that stands in its place: itself, or another.
-
-    draft: what it was drawn from.  target: the model's distribution at this place.
-    uniforms: two independent draws from 0 to 1, for keeping and for replacing.
-    """
-    keeping, replacing = uniforms
-    p, q = target.of(token), draft.of(token)
-    if keeping * q < p:
-        return True, token
-    return False, target.without(draft).draw(replacing)
+    def __post_init__(self) -> None:
+        if self.speculate not in get_args(Speculate):
+            raise BadOption(f"speculate is {self.speculate!r}; it may be {', '.join(get_args(Speculate))}")
+        if self.max_drafts < 1:
+            raise BadOption(f'max_drafts is {self.max_drafts}; give at least 1, or speculate="off"')
 
 
 class PromptLookup:
-    """Drafts what followed the last tokens where they stood together before.
+    """Guesses what followed the last tokens where they stood together before.
 
     longest, shortest: how many last tokens must agree; the longest agreement counts, and of several places
-    the latest.  Extending and drafting take time that does not grow with the sequence.
+    the latest.  Extending and guessing take time that does not grow with the sequence.
     """
 
-    def __init__(self, longest: int = 4, shortest: int = 2) -> None:
+    def __init__(self, longest: int = 3, shortest: int = 2) -> None:
         assert 1 <= shortest <= longest
         self._ids: list[int] = []
         self._after: dict[int, dict[tuple[int, ...], int]] = {
             length: {} for length in range(longest, shortest - 1, -1)
         }
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
     def extend(self, ids: Sequence[int]) -> None:
         """Tokens that follow those it has."""
@@ -120,75 +80,133 @@ class PromptLookup:
         return []
 
 
-@dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What drafting costs, in units of a step without drafts.
+class Acceptance:
+    """How probably a guess of one source is kept in one sequence, from those that were checked.
 
-    draft: one more drafted token.  rows: a step with 0, 1, 2 … drafted rows more to check, from 1.0 on.
+    It begins with hope, so a few wrong guesses are the price of finding out.  Where they do not pay it rests,
+    and hopes again after `REST` steps, after twice as many each time that hope was wrong, and at most after
+    `LONGEST_REST`.
     """
 
-    draft: float
-    rows: tuple[float, ...]
-
-    @property
-    def most(self) -> int:
-        """The longest draft that a price is known for."""
-        return len(self.rows) - 1
-
-    def gain(self, count: int, acceptance: float) -> float:
-        """Tokens a unit of time, of drafts of `count` tokens of which each is kept with that probability."""
-        tokens = sum(acceptance**place for place in range(count + 1))
-        return float(tokens / (self.rows[count] + count * self.draft))
-
-    def best(self, acceptance: float) -> int:
-        """The length of draft that gains most; 0 where none gains."""
-        return max(range(self.most + 1), key=lambda count: self.gain(count, acceptance))
-
-
-class DraftLength:
-    """How many tokens to draft, from the acceptance it has seen; 0 for a while where drafts do not pay.
-
-    It begins with hope, so a few bad drafts are the price of finding out.  Then it rests, and hopes again
-    after `REST` steps, after twice as many each time that hope was wrong, and at most after `LONGEST_REST`.
-    """
-
-    HOPE, WEIGHT = 0.8, 2.0  # what it expects before it has seen anything, worth so many tokens
-    MEMORY = 0.95  # what a token seen counts when the next one has been seen
-    PROVEN = 60  # tokens seen, after which hope counts no more
+    HOPE, WEIGHT = 0.8, 2.0  # what it expects before it has seen anything, worth so many guesses
+    MEMORY = 0.95  # what a guess seen counts when the next one has been seen
+    PROVEN = 60  # guesses seen, after which the next rest is a short one again
     REST, LONGEST_REST = 16, 512
 
-    def __init__(self, costs: Costs) -> None:
-        self._costs = costs
+    def __init__(self) -> None:
         self._rest = self.REST
         self._resting = 0
         self._kept, self._checked, self._seen = self.HOPE * self.WEIGHT, self.WEIGHT, 0
 
     @property
-    def acceptance(self) -> float:
-        """The share of checked tokens that it expects to be kept."""
-        return self._kept / self._checked
+    def expected(self) -> float:
+        """The probability that a guess is kept if those before it are; 0 while it rests."""
+        return 0.0 if self._resting else self._kept / self._checked
 
-    def choose(self) -> int:
-        """The length of the next draft; one call a step."""
-        if self._resting > 0:
-            self._resting -= 1
-            return 0
-        return self._costs.best(self.acceptance)
+    def pass_step(self) -> None:
+        """A step has passed."""
+        self._resting = max(0, self._resting - 1)
 
     def record(self, drafted: int, agreed: int) -> None:
-        """What became of a draft: tokens behind the first wrong one were not checked."""
+        """What became of a draft: guesses behind the first wrong one were not checked."""
         for kept in [True] * agreed + [False] * (agreed < drafted):
             self._kept = self._kept * self.MEMORY + kept
             self._checked = self._checked * self.MEMORY + 1
             self._seen += 1
-        if drafted == 0:
-            return
-        if self._costs.best(self.acceptance) == 0:
-            self._resting = self._rest
-            self._rest = min(2 * self._rest, self.LONGEST_REST)
-            self._hope_again()
-        elif self._seen > self.PROVEN:
+        if self._seen > self.PROVEN:
             self._rest = self.REST
 
-    def _hope_again(self) -> None:
+    def rest(self) -> None:
+        """Guesses do not pay now: rests, unless that is for other reasons than those that were wrong."""
+        if self._seen == 0:
+            return
+        self._resting = self._rest
+        self._rest = min(2 * self._rest, self.LONGEST_REST)
         self._kept, self._checked, self._seen = self.HOPE * self.WEIGHT, self.WEIGHT, 0
+
+
+class StepTimes:
+    """How long steps of so many rows take: a mean of those that ran lately.
+
+    Of sizes that were not seen it knows what lies between their neighbours; above the largest it hopes that
+    they take no longer, so they are tried, and then it knows.
+    """
+
+    LATELY = 128  # steps, after which a size must be measured again
+    NEWEST = 0.25  # what the latest step counts in the mean
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, tuple[float, int]] = {}  # and the number of the step that it ran in
+        self._steps = 0
+
+    @staticmethod
+    def _size(rows: int) -> int:
+        """Rows in steps of an eighth or less: beyond 16 neighbours count as one size."""
+        unit = 1 << max(0, rows.bit_length() - 4)
+        return -(-rows // unit) * unit
+
+    def record(self, rows: int, seconds: float) -> None:
+        """A step of so many rows took so long."""
+        self._steps += 1
+        before = self._seconds.get(self._size(rows), (seconds, 0))[0]
+        mean = before + self.NEWEST * (seconds - before)
+        self._seconds[self._size(rows)] = mean, self._steps
+        oldest = self._steps - self.LATELY
+        self._seconds = {size: seen for size, seen in self._seconds.items() if seen[1] > oldest}
+
+    def of(self, rows: int) -> float | None:
+        """Seconds of such a step; None where no smaller one ran lately either."""
+        size = self._size(rows)
+        below = max((seen for seen in self._seconds if seen <= size), default=None)
+        above = min((seen for seen in self._seconds if seen >= size), default=None)
+        if below is None:
+            return None
+        start = self._seconds[below][0]
+        if above is None or above == below:
+            return start
+        return start + (self._seconds[above][0] - start) * (size - below) / (above - below)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Guesses that one sequence could have.
+
+    most: how many.  acceptance: the probability that one is kept if those before it are.
+    made: whether a drafter must make them, a round for each, all sequences together; else they are there.
+    """
+
+    most: int
+    acceptance: float
+    made: bool
+
+
+def share_rows(offers: Sequence[Offer], num_rows: int, times: StepTimes, round_s: float) -> list[int]:
+    """How many guesses of each offer to check, for the most tokens a second.
+
+    num_rows: of the step without guesses.  round_s: seconds of a round of the drafter.
+    The guesses likeliest to be kept come first, one after another, and of all numbers of them the best is
+    taken: tokens expected / (seconds of a step of so many rows + rounds of the drafter).  Where a step
+    without guesses was not measured lately, that is done first.
+    """
+    counts = [0] * len(offers)
+    seconds = times.of(num_rows)
+    if seconds is None:
+        return counts
+    likely = [
+        (-(offer.acceptance**place), place, number)
+        for number, offer in enumerate(offers)
+        for place in range(1, offer.most + 1)
+        if offer.acceptance > 0
+    ]
+    tokens, rounds, best, best_rate = float(num_rows), 0, 0, num_rows / seconds
+    likely.sort()
+    for count, (less, place, number) in enumerate(likely, start=1):
+        tokens -= less
+        rounds = max(rounds, place) if offers[number].made else rounds
+        seconds = times.of(num_rows + count)
+        assert seconds is not None, "fewer rows are known"
+        if (rate := tokens / (seconds + rounds * round_s)) > best_rate:
+            best, best_rate = count, rate
+    for _, place, number in likely[:best]:
+        counts[number] = place
+    return counts

@@ -73,6 +73,11 @@ def _opened(open_: Callable[[], Image.Image], name: str) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise BadMedia(f"{name} is no image that can be read; give one of {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise BadMedia(
+            f"{name} has more than {MOST_PIXELS / 1e6:.0f} million pixels, the most that "
+            "is opened; make it smaller"
+        ) from None
     except Exception as problem:  # the decoders raise whatever they meet
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise BadMedia(f"{name} is damaged ({reason}); give a whole file") from None
@@ -123,6 +128,12 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return turned if turned.mode == "RGB" else turned.convert("RGB")
 
 
+def check_budget(budget: int) -> None:
+    """Raises BadOption for a budget that the models do not know."""
+    if budget not in BUDGETS:
+        raise BadOption(f"an image takes one of {', '.join(map(str, BUDGETS))} tokens, not {budget}")
+
+
 def fitted_size(height: int, width: int, budget: int, patch: int, pooling: int) -> tuple[int, int]:
     """Height and width to which an image is scaled: its shape, within `budget`, whole soft tokens.
 
@@ -143,8 +154,7 @@ def to_patches(image: Image.Image, budget: int, patch: int, pooling: int) -> Pat
 
     Raises BadOption for a budget that the models do not know.
     """
-    if budget not in BUDGETS:
-        raise BadOption(f"an image takes one of {', '.join(map(str, BUDGETS))} tokens, not {budget}")
+    check_budget(budget)
     height, width = fitted_size(image.height, image.width, budget, patch, pooling)
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BICUBIC)

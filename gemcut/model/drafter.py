@@ -16,15 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from gemcut.config import AttentionKind, ClustersConfig, DrafterConfig, TextConfig
-from gemcut.kernels.attention import Sight
 from gemcut.kernels.linear import linear
 from gemcut.kernels.norm import at_least_float32
 from gemcut.model.attention import Rotations
 from gemcut.model.block import Block
-from gemcut.model.layer_plan import layers_read_by_drafter, plan_layers
+from gemcut.model.layer_plan import LayerSpec, layers_read_by_drafter, plan_layers
 from gemcut.model.math import inverse_frequencies, rotations
 from gemcut.model.projection import Linear, Projection, RmsNorm
-from gemcut.model.step import KeysValues, PlainCache, Step
+from gemcut.model.step import KeysValues, Step
 
 
 class DrafterLayers(nn.Module):
@@ -141,15 +140,17 @@ class Drafter(nn.Module):
         return lowest.repeat(1, self.config.text.vocab_size).scatter(-1, ids, logits)
 
 
-def draft_view(cache: PlainCache) -> tuple[dict[AttentionKind, KeysValues], Step]:
-    """What a draft for the cache's sequence reads, and where it stands: at the token after those held.
+class FreshKeys:
+    """Takes a step's keys and values for a drafter to read: those of the step alone, (N, K, D) each."""
 
-    Sliding layers see what the target's row of that token will see, without the token itself.
-    """
-    seen = {
-        kind: cache.before_next(layer, kind) for kind, layer in layers_read_by_drafter(cache.config).items()
-    }
-    everything = Sight(groups=1, mask=None, causal=False)
-    sights = dict.fromkeys(seen, everything)
-    positions = torch.tensor([cache.length], device=cache.device)
-    return seen, Step(positions=positions, sights=sights, cache=None, slots={}, outputs=None)
+    def __init__(self) -> None:
+        self.of_layers: dict[int, KeysValues] = {}
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """See `Writer`."""
+        self.of_layers[spec.index] = fresh
+        return fresh
+
+    def seen(self, target: TextConfig) -> dict[AttentionKind, KeysValues]:
+        """What a drafter's layers of each kind read."""
+        return {kind: self.of_layers[layer] for kind, layer in layers_read_by_drafter(target).items()}

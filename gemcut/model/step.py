@@ -6,12 +6,13 @@ T new tokens of a sequence, S keys seen, K key/value heads, D head width.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gemcut.config import AttentionKind, TextConfig
-from gemcut.kernels.attention import Sight
+from gemcut.kernels.attention import PageSight, Sight
 from gemcut.model.layer_plan import LayerSpec
 
 KeysValues = tuple[Tensor, Tensor]  # each (S, K, D)
@@ -50,59 +51,24 @@ class Slots:
 class PlainCache:
     """Keys and values of one sequence: of all tokens in full-attention layers, of the last W in sliding ones.
 
-    capacity: the most tokens it holds.  revocable: how many of the newest ones can be taken back.
-    Layers that reuse another layer's K and V have no part in it.
-
-    A sliding layer keeps its tokens in a ring, where a token lies over the one that is a whole turn older.  A
-    ring of W slots has lost what the window shows again after a token is taken back, so it is longer by
-    `revocable`:
-
-        W = 4, tokens 0 to 6 written      [4 5 6 3]        after taking back 5 and 6, token 5 must see 2: lost
-        revocable = 2                     [6 1 2 3 4 5]    2 is there; 6 lies over 0, which nobody sees again
+    capacity: the most tokens it holds.  Layers that reuse another layer's K and V have no part in it.
     """
 
-    def __init__(
-        self, config: TextConfig, capacity: int, device: torch.device, *, revocable: int = 0
-    ) -> None:
+    def __init__(self, config: TextConfig, capacity: int, device: torch.device) -> None:
         self.config = config
         self.capacity = capacity
         self.device = device
-        self.revocable = revocable
         self.length = 0
-        self._longest = 0
         self._layers: dict[int, KeysValues] = {}
 
     def slots_of(self, kind: AttentionKind) -> int:
         """How many tokens a layer of this kind keeps."""
-        return min(self.capacity, self.window_of(kind) + self.revocable)
-
-    def window_of(self, kind: AttentionKind) -> int:
-        """How many tokens a row of a layer of this kind sees, its own included."""
         return self.capacity if kind == "full_attention" else min(self.capacity, self.config.sliding_window)
 
     @property
     def cache_bytes(self) -> int:
         """Memory held."""
         return sum(2 * keys.numel() * keys.element_size() for keys, _ in self._layers.values())
-
-    def grow(self, num_rows: int) -> int:
-        """Count the next tokens as held; returns the position of the first of them."""
-        start, self.length = self.length, self.length + num_rows
-        self._longest = max(self._longest, self.length)
-        assert self.length <= self.capacity, "the first keys would be overwritten"
-        return start
-
-    def take_back(self, num_tokens: int) -> None:
-        """Forget the newest tokens, as if they had never been there."""
-        self.length -= num_tokens
-        assert self._longest - self.length <= self.revocable, "keys that are seen again are overwritten"
-
-    def before_next(self, layer: int, kind: AttentionKind) -> KeysValues:
-        """The K and V of a layer that the next token's row sees before its own, (S, K, D) each."""
-        kept_k, kept_v = self._layers[layer]
-        oldest = max(0, self.length + 1 - self.window_of(kind))
-        slots = torch.arange(oldest, self.length, device=self.device) % self.slots_of(kind)
-        return kept_k[slots], kept_v[slots]
 
     def extend(self, spec: LayerSpec, fresh: KeysValues, slots: Slots) -> KeysValues:
         """Write a layer's fresh K and V, (T, K, D) each; returns what the step's rows see, (S, K, D) each."""
@@ -127,20 +93,81 @@ class PlainCache:
         return kept_k, kept_v
 
 
+class Writer(Protocol):
+    """Takes a step's fresh keys and values to those of earlier steps."""
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """Writes a layer's fresh K and V, (N, K, D) each; returns what the step's sights look at."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainWriter:
+    """Writes into the cache of one sequence."""
+
+    cache: PlainCache
+    slots: Mapping[AttentionKind, Slots]
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """See `PlainCache.extend`."""
+        return self.cache.extend(spec, fresh, self.slots[spec.kind])
+
+
+class PagedCache:
+    """Keys and values of many sequences, each layer's in a pool of slots.
+
+    num_slots: of a pool, for each kind of layer.  Which slot holds what is for others to know.
+    """
+
+    def __init__(self, num_slots: Mapping[AttentionKind, int]) -> None:
+        self.num_slots = num_slots
+        self._layers: dict[int, KeysValues] = {}
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory held."""
+        return sum(2 * keys.numel() * keys.element_size() for keys, _ in self._layers.values())
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues, slots: Tensor) -> KeysValues:
+        """Writes a layer's fresh K and V, (N, K, D) each, to slots (N,); returns the pools, (slots, K, D)."""
+        if spec.index not in self._layers:
+            shape = (self.num_slots[spec.kind], *fresh[0].shape[1:])
+            self._layers[spec.index] = (fresh[0].new_zeros(shape), fresh[1].new_zeros(shape))
+        pools = self.pools(spec.index)
+        for pool, new in zip(pools, fresh, strict=True):
+            pool[slots] = new
+        return pools
+
+    def pools(self, layer: int) -> KeysValues:
+        """What `extend` returns for a layer: for those who read without writing, as a drafter does."""
+        return self._layers[layer]
+
+
+@dataclass(frozen=True)
+class PageWriter:
+    """Writes into pages: each row to its slot, (N,) int64 for each kind of layer."""
+
+    cache: PagedCache
+    slots: Mapping[AttentionKind, Tensor]
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """See `PagedCache.extend`."""
+        return self.cache.extend(spec, fresh, self.slots[spec.kind])
+
+
 @dataclass(frozen=True)
 class Step:
     """Where the rows of a step stand.
 
     positions: (N,) int64, of each row in its sequence.
     sights: what the rows see, for each kind of layer.
-    cache, slots: earlier keys and values, and the places of the fresh ones; None in training and scoring.
+    writer: what keeps the fresh keys and values beside earlier ones; None in training and scoring.
     outputs: (M,) int64, the rows whose result is wanted, as many of each group, in order; None for all.
     """
 
     positions: Tensor
-    sights: Mapping[AttentionKind, Sight]
-    cache: PlainCache | None
-    slots: Mapping[AttentionKind, Slots]
+    sights: Mapping[AttentionKind, Sight | PageSight]
+    writer: Writer | None
     outputs: Tensor | None
 
     def take(self, rows: Tensor) -> "Step":
@@ -151,7 +178,7 @@ class Step:
 
     def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
         """The K and V that this layer's rows see: the fresh ones, behind what the cache holds."""
-        return fresh if self.cache is None else self.cache.extend(spec, fresh, self.slots[spec.kind])
+        return fresh if self.writer is None else self.writer.extend(spec, fresh)
 
 
 def image_blocks(in_image: Tensor) -> Tensor:
@@ -199,7 +226,7 @@ def packed_step(
         alike = sequences[..., :, None] == sequences[..., None, :]
         mask = sliding.mask | (same_image(images, images) & alike & near)
         sights["sliding_attention"] = replace(sliding, mask=mask, band=None)
-    return Step(positions=positions.reshape(-1), sights=sights, cache=None, slots={}, outputs=None)
+    return Step(positions=positions.reshape(-1), sights=sights, writer=None, outputs=None)
 
 
 def whole_sequences(
@@ -220,7 +247,7 @@ def whole_sequences(
         sights["sliding_attention"] = replace(
             _sight(positions[:length], 0, 0, config.sliding_window, images), groups=groups
         )
-    return Step(positions=positions, sights=sights, cache=None, slots={}, outputs=None)
+    return Step(positions=positions, sights=sights, writer=None, outputs=None)
 
 
 def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: Tensor | None = None) -> Step:
@@ -228,23 +255,24 @@ def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: 
 
     images: (num_rows,) int64, see `Gemma4.image_blocks`; an image lies in one step as a whole.
     """
-    start = cache.grow(num_rows)
+    start, cache.length = cache.length, cache.length + num_rows
+    assert cache.length <= cache.capacity, "the first keys would be overwritten"
     positions = torch.arange(start, start + num_rows, device=cache.device)
     sights: dict[AttentionKind, Sight] = {}
     slots: dict[AttentionKind, Slots] = {}
     for kind in sorted(set(cache.config.layer_types)):
-        window, ring = cache.window_of(kind), cache.slots_of(kind)
-        rows = torch.arange(max(0, num_rows - ring), num_rows, device=cache.device)
+        window = cache.slots_of(kind)
+        rows = torch.arange(max(0, num_rows - window), num_rows, device=cache.device)
         past = None
         num_past = start
-        if kind == "sliding_attention" and (num_rows > 1 or ring > window):
+        if kind == "sliding_attention" and num_rows > 1:
             num_past = min(start, window - 1)
-            past = torch.arange(start - num_past, start, device=cache.device) % ring
-        seen = min(start + num_rows, ring)
-        slots[kind] = Slots(rows=rows, slots=(start + rows) % ring, past=past, seen=seen)
+            past = torch.arange(start - num_past, start, device=cache.device) % window
+        seen = min(start + num_rows, window)
+        slots[kind] = Slots(rows=rows, slots=(start + rows) % window, past=past, seen=seen)
         blocks = images if kind == "sliding_attention" else None
         sights[kind] = _sight(positions, start - num_past, start, window, blocks)
-    return Step(positions=positions, sights=sights, cache=cache, slots=slots, outputs=outputs)
+    return Step(positions=positions, sights=sights, writer=PlainWriter(cache, slots), outputs=outputs)
 
 
 def _sight(positions: Tensor, oldest: int, start: int, window: int, images: Tensor | None) -> Sight:

@@ -13,14 +13,20 @@ from PIL import Image
 from gemcut.config import AudioFrameConfig, ModelConfig, VisionPatchConfig, VisionTowerConfig
 from gemcut.errors import BadMessages, TemplateFailed, UnsupportedInput
 from gemcut.media.audio import load_audio, log_mel, raw_frames, soft_tokens_of_mel
-from gemcut.media.image import BUDGETS, Patches, load_image, to_patches
-from gemcut.media.source import OpenUrl, media_bytes, open_url
-from gemcut.media.video import DEFAULT_FRAMES, VideoOptions, load_sound_of_video, load_video, timestamp
+from gemcut.media.image import BUDGETS, Patches, check_budget, load_image, to_patches
+from gemcut.media.source import OpenUrl, file_name, media_bytes, open_url
+from gemcut.media.video import (
+    DEFAULT_FRAMES,
+    TOKENS_OF_A_FRAME,
+    VideoOptions,
+    load_sound_of_video,
+    load_video,
+    timestamp,
+)
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.messages import MediaKind, MediaPart, Message
 from gemcut.prompt.tokenizer import MEDIA_TOKENS
 
-TOKENS_OF_A_FRAME = 70  # the budget of a video's frame
 OF_DETAIL = {"low": BUDGETS[0], "high": BUDGETS[-1]}  # OpenAI's words for an image's budget
 KEPT_BYTES = 256 * 2**20  # of prepared media
 PLACEHOLDERS: dict[str, MediaKind] = {
@@ -37,12 +43,17 @@ class MediaOptions:
     image_tokens: the most soft tokens of an image that says nothing itself; None takes the model's own.
     video: which of its frames are seen.  video_sound: whether its sound is heard too.
     trim: whether sound is cut after 30 s instead of refused.
+    Raises BadOption for image_tokens that the models do not know.
     """
 
     image_tokens: int | None = None
     video: VideoOptions = DEFAULT_FRAMES
     video_sound: bool = False
     trim: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_tokens is not None:
+            check_budget(self.image_tokens)
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,8 @@ class MediaReader:
         key = hashlib.blake2b(data).digest(), part.kind, self._options_of(part)
         read = self._kept.get(key)
         if read is None:
-            read = self._read(data, part, where)
+            name = file_name(part.source)
+            read = self._read(data, part, where if name is None else f"{where} ({name})")
             self._kept.put(key, read, sum(item.nbytes for item in read[1]))
         return read
 

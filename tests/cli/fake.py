@@ -4,14 +4,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemcut.api import Delta, Finish, FinishReason, Gemma, Timing, Usage
+from gemcut.api import Gemma
 from gemcut.cli.conversation import Settings
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
+from gemcut.engine.stop_conditions import FinishReason
 from gemcut.errors import GemcutError
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
+from gemcut.reply import Delta, Finish, Timing, Usage
 
-PLAIN = Settings(system=None, think=False, tools=(), media=MediaOptions(), sampling=SamplingParams())
+PLAIN = Settings(
+    system=None,
+    think=False,
+    tools=(),
+    constrain_tools=True,
+    schema=None,
+    media=MediaOptions(),
+    sampling=SamplingParams(),
+)
 WEATHER = {
     "type": "function",
     "function": {

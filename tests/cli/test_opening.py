@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from gemcut.cli.opening import open_model, read_tool_file
+from gemcut.cli.opening import open_model, read_schema_file, read_tool_file
 from gemcut.cli.screen import Screen
-from gemcut.errors import BadTools, UnknownModel
+from gemcut.errors import BadConstraint, BadTools, UnknownModel
 from tests.tiny_model import write_tiny_model
 
 
@@ -28,3 +28,15 @@ def test_tools_are_read_from_a_file(tmp_path: Path) -> None:
     file.write_text("[")
     with pytest.raises(BadTools, match="is not JSON"):
         read_tool_file(file)
+
+
+def test_a_schema_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "integer"}')
+    assert read_schema_file(file) == {"type": "integer"}
+    file.write_text('{"type": "integer", "not": {}}')
+    with pytest.raises(BadConstraint, match="'not'"):
+        read_schema_file(file)
+    file.write_text("{")
+    with pytest.raises(BadConstraint, match="is not JSON"):
+        read_schema_file(file)

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gemcut.cli.main import build_app
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
 from tests.cli.fake import CALL, WEATHER, CtrlC, FakeGemma, said
 
 Run = Callable[..., Result]
@@ -65,6 +65,7 @@ def test_every_option_reaches_the_question(run: Run, gemma: FakeGemma) -> None:
     run(
         *("Hi", "--system", "Be brief.", "--think", "--temperature", "0.5", "--top-k", "5", "--top-p", "0.9"),
         *("--min-p", "0.1", "--repetition-penalty", "1.1", "--seed", "3", "--max-tokens", "9"),
+        *("--presence-penalty", "0.2", "--frequency-penalty", "-0.3", "--min-tokens", "4"),
         *("--stop", "a", "--stop", "b"),
     )
     asked = gemma.asked[0]
@@ -76,8 +77,11 @@ def test_every_option_reaches_the_question(run: Run, gemma: FakeGemma) -> None:
         top_p=0.9,
         min_p=0.1,
         repetition_penalty=1.1,
+        presence_penalty=0.2,
+        frequency_penalty=-0.3,
         seed=3,
         max_tokens=9,
+        min_tokens=4,
         stop=("a", "b"),
     )
 

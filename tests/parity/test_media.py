@@ -9,23 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import Gemma4Config, Gemma4ForConditionalGeneration
-from transformers.models.gemma4 import modeling_gemma4
-from transformers.models.gemma4_unified import (
-    Gemma4UnifiedConfig,
-    Gemma4UnifiedForConditionalGeneration,
-    modeling_gemma4_unified,
-)
+from transformers.models.gemma4_unified import Gemma4UnifiedConfig, Gemma4UnifiedForConditionalGeneration
 
 from gemcut.config import AudioFrameConfig, ModelConfig, TextConfig, VisionPatchConfig
 from gemcut.engine.media_encoder import MediaEncoder
-from gemcut.engine.naive import generate
 from gemcut.media.image import Patches
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.media import Prepared, PreparedImage, PreparedSound
-from tests.parity.test_decoder import GREEDY
 from tests.parity.test_towers import AUDIO, VISION, randomise
-from tests.parity.tiny import TINY, draw, model_config, their_config
+from tests.parity.tiny import TINY, draw, greedy, model_config, their_config
 
 TOKENS = model_config(TINY["e2b"]).media_tokens
 PATCHED = VisionPatchConfig(
@@ -224,25 +217,6 @@ def cases_of(size: str) -> list[Case]:
     return [make_case(items, config, seed) for seed, items in enumerate(wanted)]
 
 
-@pytest.fixture(autouse=True)
-def _thirteen_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their audio mask lets a frame see 12 frames, DeepMind's code 13 (docs/differences.md)."""
-    original = modeling_gemma4.sliding_window_mask_function
-    monkeypatch.setattr(
-        modeling_gemma4, "sliding_window_mask_function", lambda window: original((window[0] + 1, window[1]))
-    )
-
-
-@pytest.fixture(autouse=True)
-def _causal_global_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their 12B's plain forward lets images see themselves on all layers, its generate() on sliding ones.
-
-    The latter is DeepMind's way (docs/differences.md), so the forward gets the masks of generate().
-    """
-    masks = modeling_gemma4_unified.create_masks_for_vision_model
-    monkeypatch.setattr(modeling_gemma4_unified, "create_masks_for_generate", masks)
-
-
 def logits_of(model: Gemma4, case: Case) -> Tensor:
     text: TextConfig = model.config.text
     ids = torch.tensor(case.ids)
@@ -263,7 +237,7 @@ def test_logits_and_32_greedy_tokens_equal_transformers(size: str, monkeypatch: 
         made = theirs.generate(**case.theirs, max_new_tokens=32, do_sample=False, eos_token_id=None)
         for rows in (2048, 16):  # whole, and in pieces that leave no image apart
             monkeypatch.setattr("gemcut.engine.naive.PREFILL_ROWS", rows)
-            tokens = [token.id for token in generate(ours, case.ids, soft, GREEDY, (), 32)]
+            tokens = greedy(ours, case.ids, 32, soft)
             assert tokens == made[0, len(case.ids) :].tolist()
 
 

@@ -1,4 +1,4 @@
-"""The drafter's structure for the real sizes, its clustered head, and what it reads of a cache."""
+"""The drafter's structure for the real sizes, its clustered head, and what it reads."""
 
 import json
 from dataclasses import replace
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from gemcut.checkpoint.drafter_section import drafter_config_json, read_drafter_config
 from gemcut.family import family
-from gemcut.model.drafter import ClusteredHead, Drafter, WholeHead, draft_view
+from gemcut.model.drafter import ClusteredHead, Drafter, FreshKeys, WholeHead
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.layer_plan import layers_read_by_drafter
-from gemcut.model.step import PlainCache, next_step
+from gemcut.model.step import whole_sequences
 from tests.parity.tiny import EDGE, FULL, SLIDING, fill, model_config
 from tests.parity.tiny_drafter import CLUSTERS, drafter_config
 
@@ -72,38 +71,19 @@ def test_the_clustered_head_gives_the_logits_of_the_tokens_in_the_likeliest_clus
         assert set(ids[row].tolist()) == set(clusters[best[row]].flatten().tolist())
 
 
-@pytest.fixture(scope="module")
-def target() -> Gemma4:
-    model = Gemma4(model_config(EDGE)).requires_grad_(False)
+@torch.no_grad()
+def test_the_keys_of_a_step_are_those_of_the_layers_that_a_drafter_reads() -> None:
+    """Each is the last of its kind that has keys: here layers 2 and 3 of 7, of which 3 share."""
+    model = Gemma4(model_config(EDGE))
     fill(model, seed=0)
-    return model
-
-
-def hold(model: Gemma4, ids: Tensor, cache: PlainCache) -> None:
-    model(model.embed(ids), next_step(cache, len(ids), None))
-
-
-@pytest.mark.parametrize("length", [1, 23, 24, 25, 60])
-def test_it_stands_behind_the_tokens_held_and_sees_what_the_window_shows(target: Gemma4, length: int) -> None:
-    cache = PlainCache(EDGE, 80, torch.device("cpu"))
-    hold(target, torch.arange(20, 20 + length), cache)
-    seen, step = draft_view(cache)
-    assert step.positions.tolist() == [length]
-    assert len(seen[FULL][0]) == length
-    assert len(seen[SLIDING][0]) == min(length, EDGE.sliding_window - 1)
-
-
-@pytest.mark.parametrize("length", [10, 22, 24, 30, 47])
-def test_what_was_taken_back_is_not_seen(target: Gemma4, length: int) -> None:
-    plain, other = (PlainCache(EDGE, 80, torch.device("cpu"), revocable=5) for _ in range(2))
-    ids = torch.arange(20, 20 + length)
-    hold(target, ids, plain)
-    hold(target, ids, other)
-    hold(target, torch.arange(5), other)
-    other.take_back(5)
-    for kind, keys_values in draft_view(plain)[0].items():
-        for want, got in zip(keys_values, draft_view(other)[0][kind], strict=True):
-            torch.testing.assert_close(got, want, atol=0, rtol=0)
+    fresh, ids = FreshKeys(), torch.arange(20, 29)
+    step = replace(whole_sequences([9], EDGE, ids.device), writer=fresh)
+    model(model.embed(ids), step)
+    assert sorted(fresh.of_layers) == [0, 1, 2, 3]
+    seen = fresh.seen(EDGE)
+    assert seen[FULL] is fresh.of_layers[2]
+    assert seen[SLIDING] is fresh.of_layers[3]
+    assert len(seen[FULL][0]) == 9
 
 
 def test_the_config_of_a_drafter_says_nothing_of_senses() -> None:

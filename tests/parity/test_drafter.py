@@ -10,17 +10,14 @@ from torch import Tensor
 from transformers import GenerationConfig
 from transformers.generation.candidate_generator import SinglePositionMultiTokenCandidateGenerator
 
-from gemcut.engine.naive_speculative import DrafterDrafts
-from gemcut.model.drafter import Drafter, draft_view
-from gemcut.model.gemma4 import Gemma4
+from gemcut.model.drafter import Drafter
 from gemcut.model.layer_plan import layers_read_by_drafter
-from gemcut.model.step import KeysValues, PlainCache, next_step
+from gemcut.model.step import KeysValues
 from tests.parity import tiny, tiny_drafter
 from tests.parity.tiny import TINY
-from tests.parity.tiny_drafter import drafter_config
+from tests.parity.tiny_drafter import drafted, drafter_config, view
 
 TOLERANCE = 2e-4
-CPU = torch.device("cpu")
 pair = functools.cache(tiny.pair)
 drafter_pair = functools.cache(tiny_drafter.drafter_pair)
 every_size = pytest.mark.parametrize("size", TINY)
@@ -42,20 +39,14 @@ def their_form(seen: KeysValues) -> KeysValues:
     return k, v
 
 
-def after(model: Gemma4, ids: Tensor, revocable: int = 0) -> tuple[PlainCache, Tensor]:
-    """The cache that holds the ids, and the last row's hidden state (1, B)."""
-    cache = PlainCache(model.config.text, len(ids) + 8, CPU, revocable=revocable)
-    return cache, model(model.embed(ids), next_step(cache, len(ids), torch.tensor([len(ids) - 1])))
-
-
 @every_size
 @pytest.mark.parametrize("length", [1, 9, 24, 70])
 def test_the_logits_of_several_draft_steps_equal_transformers(size: str, length: int) -> None:
     """Both read the same K and V and the same hidden row; each goes on with its own."""
     target, _ = pair(TINY[size])
     ours, theirs = drafter_pair(drafter_config(size))
-    cache, hidden = after(target, token_ids(length))
-    seen, step = draft_view(cache)
+    read = view(target, token_ids(length))
+    hidden, seen, step = read.hidden, read.seen, read.step
     shared = {kind: their_form(kv) for kind, kv in seen.items()}
     token = token_ids(length + 1)[-1:]
     their_hidden = hidden
@@ -89,8 +80,7 @@ def test_drafts_equal_those_of_transformers_own_loop(size: str, length: int) -> 
     limits = GenerationConfig(max_length=100)
     loop = SinglePositionMultiTokenCandidateGenerator(theirs, their_target.get_input_embeddings(), limits)
     want, _ = loop.get_candidates(both[None], {}, outputs, is_first_iteration=False, n_last_matches=0)
-    cache, hidden = after(target, ids)
-    got = DrafterDrafts(target, ours).draft(both, hidden, cache, 4)
+    got = drafted(target, ours, ids, int(token), 4)
     assert got == want[0, length + 1 :].tolist()
 
 
@@ -112,17 +102,16 @@ def distance(mutate: Callable[[Drafter], object], place: int) -> float:
     target, _ = pair(TINY["e2b"])
     ours, theirs = tiny_drafter.drafter_pair(drafter_config("e2b"))
     mutate(ours)
-    cache, hidden = after(target, token_ids(30))
-    seen, step = draft_view(cache)
+    read = view(target, token_ids(30))
     row = target.embed(torch.tensor([9])).hidden
-    shared = {kind: their_form(kv) for kind, kv in seen.items()}
+    shared = {kind: their_form(kv) for kind, kv in read.seen.items()}
     want = theirs(
-        inputs_embeds=torch.cat((row, hidden), dim=-1)[None],
+        inputs_embeds=torch.cat((row, read.hidden), dim=-1)[None],
         position_ids=torch.tensor([[30]]),
         shared_kv_states=shared,
     )
-    moved = replace(step, positions=step.positions + place)
-    return float((ours.logits(ours(row, hidden, seen, moved)) - want.logits[0]).abs().max())
+    moved = replace(read.step, positions=read.step.positions + place)
+    return float((ours.logits(ours(row, read.hidden, read.seen, moved)) - want.logits[0]).abs().max())
 
 
 @pytest.mark.parametrize("name", MUTANTS)

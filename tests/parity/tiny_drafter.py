@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import Gemma4AssistantConfig, Gemma4AssistantForCausalLM, Gemma4TextConfig
 
 from gemcut.checkpoint.drafter_section import drafter_config_json
-from gemcut.config import ClustersConfig, DrafterConfig
-from gemcut.model.drafter import Drafter
+from gemcut.config import AttentionKind, ClustersConfig, DrafterConfig
+from gemcut.kernels.attention import Sight
+from gemcut.model.drafter import Drafter, FreshKeys
+from gemcut.model.gemma4 import Gemma4
+from gemcut.model.step import KeysValues, Step, whole_sequences
 from tests.parity.tiny import FULL, SLIDING, TINY, fill
 
 CLUSTERS = ClustersConfig(num_centroids=16, centroid_intermediate_top_k=3)
@@ -75,3 +79,42 @@ def drafter_pair(
     ours = Drafter(config).to(dtype).eval()
     ours.load_state_dict({n: t for n, t in theirs.state_dict().items() if n != "lm_head.weight"}, strict=True)
     return ours.requires_grad_(False), theirs
+
+
+@dataclass(frozen=True)
+class View:
+    """What a draft reads behind `length` tokens that the target has read.
+
+    hidden: (1, B), the target's row of the last of them.
+    """
+
+    hidden: Tensor
+    seen: dict[AttentionKind, KeysValues]
+    step: Step
+
+
+def view(model: Gemma4, ids: Tensor) -> View:
+    """Of a target that read these ids as a whole."""
+    text, length = model.config.text, len(ids)
+    fresh = FreshKeys()
+    whole = replace(whole_sequences([length], text, ids.device), writer=fresh)
+    hidden = model(model.embed(ids), whole)[-1:]
+    first = {FULL: 0, SLIDING: max(0, length + 1 - text.sliding_window)}
+    seen = {kind: (k[first[kind] :], v[first[kind] :]) for kind, (k, v) in fresh.seen(text).items()}
+    everything = dict.fromkeys(seen, Sight(groups=1, mask=None, causal=False))
+    step = Step(positions=torch.tensor([length]), sights=everything, writer=None, outputs=None)
+    return View(hidden, seen, step)
+
+
+def drafted(model: Gemma4, drafter: Drafter, ids: Tensor, token: int, count: int) -> list[int]:
+    """What is drafted behind the ids and a token that follows them."""
+    read = view(model, ids)
+    hidden, last, found = read.hidden, torch.tensor([token]), []
+    for _ in range(count):
+        row = model.embed(last).hidden
+        own = drafter(row, hidden, read.seen, read.step)
+        logits, candidates = drafter.candidates(own)
+        last = candidates.gather(1, logits.argmax(-1, keepdim=True))[0]
+        hidden = drafter.hand_on(own, read.step)
+        found.append(int(last))
+    return found

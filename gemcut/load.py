@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gemcut.checkpoint.config_file import read_config, read_generation_config
 from gemcut.checkpoint.drafter_section import read_drafter_config
-from gemcut.checkpoint.find import find_checkpoint
+from gemcut.checkpoint.find import find_checkpoint, find_drafter
 from gemcut.checkpoint.weights import TensorInfo, WeightFiles
 from gemcut.config import DrafterConfig, GenerationConfig, ModelConfig, TextConfig
 from gemcut.errors import BadConfig, BadOption, BadTokenizer, BadWeightFile, WeightMismatch
@@ -45,16 +45,22 @@ class Loaded:
     model: Gemma4
     tokenizer: Tokenizer
     template: ChatTemplate
+    drafter: Drafter | None
 
 
-def load(source: str, *, device: str | None, dtype: Dtype | None, offline: bool) -> Loaded:
+def load(
+    source: str, *, device: str | None, dtype: Dtype | None, offline: bool, drafter: str | None = None
+) -> Loaded:
     """A model from a size's name, a hub id or a folder.
 
     device: None takes a GPU where there is one.  dtype: None takes what config.json says.
+    drafter: the model's assistant, likewise.
     Raises the errors of gemcut.errors for anything that is missing, damaged or impossible.
     """
     folder = find_checkpoint(source, offline=offline)
+    beside = None if drafter is None else find_drafter(drafter, offline=offline)
     config = read_config(folder)
+    place, kind = pick_device(device), pick_dtype(dtype, config)
     generation = read_generation_config(folder)
     tokenizer = Tokenizer.from_folder(folder)
     _check_ids(folder, config.text.vocab_size, tokenizer, generation)
@@ -62,7 +68,8 @@ def load(source: str, *, device: str | None, dtype: Dtype | None, offline: bool)
         folder=folder,
         config=config,
         generation=generation,
-        model=load_model(folder, config, pick_device(device), pick_dtype(dtype, config)),
+        drafter=None if beside is None else load_drafter(beside, config.text, place, kind),
+        model=load_model(folder, config, place, kind),
         tokenizer=tokenizer,
         template=ChatTemplate.from_folder(folder),
     )

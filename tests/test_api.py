@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from gemcut import Gemma, SamplingParams
-from gemcut.api import _deltas
 from gemcut.engine.stop_conditions import StopConditions
 from gemcut.errors import BadSampling, EmptyPrompt, PromptError, PromptTooLong
 from gemcut.prompt import media
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.parse import TextDelta, ToolCallParsed
+from gemcut.reply import deltas_of
 from tests.media.makers import as_bytes, noise
 from tests.tiny_model import CONTEXT, write_tiny_model
 
@@ -205,7 +205,7 @@ def test_text_held_for_a_stop_comes_before_the_call_that_follows_it() -> None:
     events = [TextDelta("one tw"), ToolCallParsed(ToolCall("look", {})), TextDelta("o")]
     stops = StopConditions(stop_texts=["two"])
     stops.push(5)
-    kinds = [(delta.kind, delta.text) for delta in _deltas(events, stops)]
+    kinds = [(delta.kind, delta.text) for delta in deltas_of(events, stops)]
     assert kinds == [("text", "one "), ("text", "tw"), ("tool_call", ""), ("text", "o")]
 
 
@@ -236,5 +236,5 @@ def test_a_picture_of_an_earlier_turn_is_neither_decoded_nor_encoded_again(
     second = gemma.reply(said, sampling=GREEDY)
     assert second.usage.prompt_tokens > first.usage.prompt_tokens > 50
     assert decoded == ["message 0, part 0"]
-    assert gemma._encoder.num_encoded == 1
+    assert gemma._generator.encoder.num_encoded == 1
     assert Gemma.load(str(tmp_path), device="cpu").reply(said, sampling=GREEDY).text == second.text

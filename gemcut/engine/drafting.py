@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gemcut.engine.batch import make_drafting_step
 from gemcut.engine.progress import Key, Made, Progress, Rows
-from gemcut.engine.runner import Result, Runner
+from gemcut.engine.runner import Runner
 from gemcut.engine.speculative import (
     Acceptance,
     Offer,
@@ -135,17 +135,20 @@ class Speculator:
         return self._drafts([(p, count) for p, count in zip(proposals, counts, strict=True) if count])
 
     def learn(
-        self, planned: Sequence[Rows], results: Sequence[Result], made: Mapping[Key, Made], seconds: float
+        self, planned: Sequence[Rows], hidden: Sequence[Tensor], made: Mapping[Key, Made], seconds: float
     ) -> None:
-        """What became of a step that took so long."""
+        """What became of a step that took so long.
+
+        hidden: (M, C) of each sequence, its rows that were wanted.
+        """
         if not self._guesses:
             return
-        for rows, result in zip(planned, results, strict=True):
+        for rows, result in zip(planned, hidden, strict=True):
             tokens = made[rows.progress.key].tokens if rows.progress.key in made else ()
             if tokens:
                 followed = self._follow(rows.progress)
-                place = len(result.hidden) - 1 - rows.num_drafts + len(tokens) - 1
-                followed.hidden = result.hidden[place : place + 1]
+                place = len(result) - 1 - rows.num_drafts + len(tokens) - 1
+                followed.hidden = result[place : place + 1]
                 if followed.source in followed.acceptances:
                     followed.acceptances[followed.source].record(rows.num_drafts, len(tokens) - 1)
         if all(len(rows.ids) == 1 + rows.num_drafts for rows in planned):

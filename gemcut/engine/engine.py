@@ -4,93 +4,41 @@
 itself fails, every stream raises the error, and so does every later `submit`.
 """
 
-import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from gemcut.engine.constraint import Constraint, compute_masks, unpack
+from gemcut.engine.constraint import unpack
 from gemcut.engine.drafting import PagedDrafter, Speculator
+from gemcut.engine.job import Choice, Job
+from gemcut.engine.logprobs import token_logprobs
 from gemcut.engine.memory import MemoryPlan
-from gemcut.engine.naive import Token, advanced
+from gemcut.engine.naive import SCORED_ROWS, Token, advanced
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
-from gemcut.engine.runner import Result, Runner
+from gemcut.engine.runner import Runner
 from gemcut.engine.sampling import BatchSampler
-from gemcut.engine.sampling_params import Sampling
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.engine.speculative import Speculation
-from gemcut.engine.stop_conditions import StopConditions
-from gemcut.errors import EngineFailed, GemcutError
+from gemcut.engine.token_stream import TokenStream
+from gemcut.errors import EngineFailed
 from gemcut.model.drafter import Drafter
 from gemcut.model.gemma4 import Gemma4
 
-
-@dataclass(frozen=True)
-class Choice:
-    """How the tokens of one sample are chosen, and when it ends.
-
-    stops: without texts, which the reader of its stream looks for.
-    """
-
-    sampling: Sampling
-    stops: StopConditions
-    constraint: Constraint | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request with what is needed to choose its tokens.
-
-    choices: one for each of its samples.  soft: (S, C), the soft tokens of its media, in order.
-    """
-
-    request: Request
-    choices: tuple[Choice, ...]
-    soft: Tensor
-
-
-class TokenStream(Iterator[Token]):
-    """The tokens of one sample as they are made; `close` ends it early."""
-
-    def __init__(self, key: Key, loop: "_Loop") -> None:
-        self.key = key
-        self._loop = loop
-        self._queue: queue.SimpleQueue[Token | Exception | None] = queue.SimpleQueue()
-        self._ended = False
-
-    def __next__(self) -> Token:
-        """The next token.  Raises what made the request fail, and StopIteration at the end."""
-        if self._ended:
-            raise StopIteration
-        item = self._queue.get()
-        if isinstance(item, Token):
-            return item
-        self._ended = True
-        if item is None:
-            raise StopIteration
-        raise item
-
-    def put(self, item: Token | Exception | None) -> None:
-        """Hands over a token, an error, or None at the end."""
-        self._queue.put(item)
-
-    def close(self) -> None:
-        """Ends the sample; its pages are free with the next step."""
-        if not self._ended:
-            self._ended = True
-            self._loop.end(self.key)
+LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
 
 
 @dataclass(eq=False)
 class _Sample:
     """A sample under way.  slot: of the sampler, None while it has none."""
 
+    job: Job
     choice: Choice
     stream: TokenStream
     made: list[int] = field(default_factory=list)
@@ -101,27 +49,27 @@ class _Sample:
 class _Choosing:
     """A sequence whose next tokens are being chosen.
 
-    logits: (D + 1, V), behind its last known token and behind each of its D guesses.
+    row: of the step's logits, behind its last known token; those behind its guesses follow.
     """
 
     rows: Rows
-    logits: Tensor
     sample: _Sample
+    slot: int
+    row: int
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
 
     @property
-    def next_logits(self) -> Tensor:
-        """Of the next token, (1, V)."""
-        place = len(self.tokens)
-        return self.logits[place : place + 1]
+    def key(self) -> Key:
+        """Its name."""
+        return self.rows.progress.key
 
     @property
     def goes_on(self) -> bool:
         """Whether the latest token was the guess in its place, so that there are logits behind it."""
-        place = len(self.tokens)
-        first = len(self.rows.ids) - self.rows.num_drafts
-        return not self.ended and self.rows.ids[first:][place - 1 : place] == (self.tokens[-1],)
+        place = len(self.tokens) - 1
+        guesses = self.rows.ids[len(self.rows.ids) - self.rows.num_drafts :]
+        return not self.ended and place < len(guesses) and guesses[place] == self.tokens[place]
 
 
 class Engine:
@@ -135,13 +83,18 @@ class Engine:
         speculation: Speculation,
         drafter: Drafter | None = None,
     ) -> None:
+        self.memory = memory
         runner = Runner(model, memory.layout)
-        paged = None if drafter is None else PagedDrafter(drafter, runner)
-        speculator = Speculator(speculation, paged)
-        self._loop = _Loop(Scheduler(memory.layout, limits), runner, speculator)
+        sampler = BatchSampler(limits.max_running, model.config.text.vocab_size, runner.device)
+        speculator = Speculator(speculation, None if drafter is None else PagedDrafter(drafter, runner))
+        self._loop = _Loop(Scheduler(memory.layout, limits), runner, sampler, speculator)
         self._thread = threading.Thread(target=self._loop.run, name="gemcut-engine", daemon=True)
         self._thread.start()
-        self._finalizer = weakref.finalize(self, self._loop.stop)
+        self.close = weakref.finalize(self, _stop, self._loop, self._thread)  # also at the program's end
+
+    def check(self, request: Request) -> None:
+        """Raises RequestTooLarge where the request could not run even alone."""
+        self._loop.check(request)
 
     def submit(self, job: Job) -> list[TokenStream]:
         """The streams of a request, one a sample.
@@ -150,129 +103,224 @@ class Engine:
         """
         return self._loop.submit(job)
 
-    def close(self) -> None:
-        """Ends all requests and the thread."""
-        self._finalizer()
-        self._thread.join()
+
+def _stop(loop: "_Loop", thread: threading.Thread) -> None:
+    """Ends all requests and the thread: torch must not be at work while the program is taken down."""
+    loop.stop()
+    if threading.current_thread() is not thread:
+        thread.join(LAST_STEP_S)
 
 
 class _Loop:
-    """What the engine's thread runs.  `_changed` guards everything that other threads touch."""
+    """What the engine's thread runs.
 
-    def __init__(self, scheduler: Scheduler, runner: Runner, speculator: Speculator) -> None:
-        most, text = scheduler.limits.max_running, runner.model.config.text
+    Other threads leave jobs and cancellations in `_inbox`, which `_changed` guards; all else is its own.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, runner: Runner, sampler: BatchSampler, speculator: Speculator
+    ) -> None:
         self._scheduler = scheduler
         self._runner = runner
+        self._sampler = sampler
         self._speculator = speculator
-        self._sampler = BatchSampler(most, text.vocab_size, runner.device)
-        self._free_slots = list(range(most))
-        self._changed = threading.Condition()
+        self._free_slots = list(range(scheduler.limits.max_running))
         self._samples: dict[Key, _Sample] = {}
-        self._soft: dict[int, Tensor] = {}
+        self._masks = ThreadPoolExecutor(1, "gemcut-masks")
+        self._num_words = -(-runner.model.config.text.vocab_size // 32)
+        self._changed = threading.Condition()
+        self._inbox: list[tuple[Job, list[TokenStream]] | Key] = []
         self._failure: Exception | None = None
 
+    def check(self, request: Request) -> None:
+        self._scheduler.check_size(request)
+
     def submit(self, job: Job) -> list[TokenStream]:
+        self.check(job.request)
+        streams = [TokenStream((job.request.id, number), self.cancel) for number in range(len(job.choices))]
         with self._changed:
             if self._failure is not None:
-                raise EngineFailed(f"the engine stopped: {self._failure}; load the model anew")
-            self._scheduler.add(job.request)
-            streams = [TokenStream((job.request.id, number), self) for number in range(len(job.choices))]
-            for choice, stream in zip(job.choices, streams, strict=True):
-                self._samples[stream.key] = _Sample(choice, stream)
-            self._soft[job.request.id] = job.soft
+                raise stopped_by(self._failure)
+            self._inbox.append((job, streams))
             self._changed.notify()
         return streams
 
-    def end(self, key: Key) -> None:
+    def cancel(self, key: Key) -> None:
         with self._changed:
-            self._scheduler.end(key)
-            self._forget(key)
+            self._inbox.append(key)
+            self._changed.notify()
 
     def stop(self) -> None:
-        self._fail(EngineFailed("it was closed"))
-
-    def run(self) -> None:
-        """Steps until the engine is stopped or fails."""
-        try:
-            while self._failure is None:
-                self._step()
-        except Exception as error:  # nobody may wait for ever
-            self._fail(error)
-
-    def _step(self) -> None:
-        with self._changed:
-            planned = self._scheduler.next_step(self._guesses())
-            if not planned:
-                self._scheduler.commit({})
-                self._changed.wait_for(lambda: self._samples or self._failure)
-                return
-            soft = dict(self._soft)
-        start = time.perf_counter()
-        results = self._runner.run(planned, soft)
         with self._changed:
             if self._failure is None:
-                made = self._choose(planned, results)
-                self._speculator.learn(planned, results, made, time.perf_counter() - start)
-                self._scheduler.commit(made)
+                self._failure = EngineFailed("it was closed")
+            self._changed.notify()
 
-    def _guesses(self) -> Mapping[Key, Sequence[int]]:
-        """Guesses of what follows the sequences that run."""
-        forced = {
+    @torch.inference_mode()
+    def run(self) -> None:
+        """Steps until the engine is stopped or fails; then every caller that waits is told."""
+        try:
+            while self._read_inbox():
+                self._step()
+        except Exception as error:
+            with self._changed:
+                self._failure = error
+        with self._changed:
+            waiting = [sample.stream for sample in self._samples.values()]
+            waiting += [stream for item in self._inbox if isinstance(item[1], list) for stream in item[1]]
+        assert self._failure is not None, "only a failure ends the loop"
+        for stream in waiting:
+            stream.put(stopped_by(self._failure))
+        self._samples.clear()
+        self._masks.shutdown()
+
+    def _read_inbox(self) -> bool:
+        """Waits until there is something to do, and takes in what callers left; False once stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._inbox or self._samples or self._failure)
+            if self._failure is not None:
+                return False
+            inbox, self._inbox = self._inbox, []
+        for item in inbox:
+            if isinstance(item[1], list):
+                job, streams = item
+                self._scheduler.add(job.request)
+                for choice, stream in zip(job.choices, streams, strict=True):
+                    self._samples[stream.key] = _Sample(job, choice, stream)
+            else:
+                self._end(item)
+        return True
+
+    def _step(self) -> None:
+        planned = self._scheduler.next_step(self._speculator.propose(self._scheduler.running, self._forced()))
+        start = time.perf_counter()
+        if not planned:
+            self._scheduler.commit({})
+            return
+        held = [rows for rows in planned if rows.chooses and self._is_held(rows.progress.key)]
+        masks = self._masks.submit(self._permitted, held) if held else None  # made while the model runs
+        try:
+            soft = {rows.progress.request.id: self._samples[rows.progress.key].job.soft for rows in planned}
+            hidden = self._runner.run(planned, soft)
+        except (RuntimeError, MemoryError) as error:
+            wait([] if masks is None else [masks])
+            if not is_out_of_memory(error):
+                raise
+            self._give_way(planned, error)
+            return
+        self._score(planned, hidden)
+        failed, permitted = ({}, {}) if masks is None else masks.result()
+        made = self._choose(planned, hidden, permitted, failed)
+        self._speculator.learn(planned, hidden, made, time.perf_counter() - start)
+        self._scheduler.commit(made)
+        for key, reason in failed.items():
+            self._fail(key, reason)
+
+    def _forced(self) -> dict[Key, tuple[int, ...]]:
+        """Tokens about which constraints leave no choice: guesses that are right for sure."""
+        return {
             key: sample.choice.constraint.forced
             for key, sample in self._samples.items()
             if sample.choice.constraint is not None
         }
-        return self._speculator.propose(self._scheduler.running, forced)
 
-    def _choose(self, planned: Sequence[Rows], results: Sequence[Result]) -> dict[Key, Made]:
-        """The next tokens of each sequence that has any; a request in which this fails ends with the error.
+    def _is_held(self, key: Key) -> bool:
+        constraint = self._samples[key].choice.constraint
+        return constraint is not None and constraint.restricts
 
-        Place by place: the token behind the last known one, then, for those whose guess it was, the one
-        behind the guess.  So at every place counts, grammar and stops are as they would be without guesses.
+    def _permitted(self, held: Sequence[Rows]) -> tuple[dict[Key, Exception], dict[Key, Tensor]]:
+        """The tokens (W,) int32 that may come in sequences under a constraint; first, where that failed."""
+        failed: dict[Key, Exception] = {}
+        found: dict[Key, Tensor] = {}
+        for rows in held:
+            key = rows.progress.key
+            constraint = self._samples[key].choice.constraint
+            assert constraint is not None
+            row = torch.empty(self._num_words, dtype=torch.int32)
+            try:
+                constraint.fill(row)
+                found[key] = row
+            except Exception as error:
+                failed[key] = error
+        return failed, found
+
+    def _choose(
+        self,
+        planned: Sequence[Rows],
+        hidden: Sequence[Tensor],
+        permitted: dict[Key, Tensor],
+        failed: dict[Key, Exception],
+    ) -> dict[Key, Made]:
+        """The next tokens of each sequence that has any; `failed` gets the sequences in which this fails.
+
+        Place by place: the token behind the last known one, then, where that was the guess, the one behind
+        the guess.  So at every place counts, grammar and stops are as they would be without guesses.
         """
-        under_way = [
-            _Choosing(rows, result.logits[-1 - rows.num_drafts :], self._samples[rows.progress.key])
-            for rows, result in zip(planned, results, strict=True)
-            if rows.chooses and rows.progress.key in self._samples
-        ]
-        chosen = under_way
-        while under_way:
-            self._choose_next(under_way)
-            under_way = [one for one in under_way if one.goes_on]
-        return {one.rows.progress.key: Made(tuple(one.tokens), one.ended) for one in chosen}
+        chosen: list[_Choosing] = []
+        wanted: list[Tensor] = []
+        made: dict[Key, Made] = {}
+        for rows, result in zip(planned, hidden, strict=True):
+            if not rows.chooses:
+                continue
+            key = rows.progress.key
+            made[key] = Made((), ended=False)  # stands where it fails
+            sample = self._samples[key]
+            try:
+                slot = self._slot(sample, rows)
+            except Exception as error:
+                failed[key] = error
+            if key not in failed:
+                chosen.append(_Choosing(rows, sample, slot, sum(map(len, wanted))))
+                wanted.append(result[-1 - rows.num_drafts :])
+        logits = self._runner.logits(torch.cat(wanted)) if wanted else None
+        under_way = chosen
+        while under_way and logits is not None:
+            self._choose_next(under_way, logits, permitted, failed)
+            under_way = [one for one in under_way if one.goes_on and one.key not in failed]
+            problems, permitted = self._permitted([one.rows for one in under_way if self._is_held(one.key)])
+            failed |= problems
+            under_way = [one for one in under_way if one.key not in problems]
+        return made | {one.key: Made(tuple(one.tokens), one.ended) for one in chosen}
 
-    def _choose_next(self, under_way: "Sequence[_Choosing]") -> None:
-        """One token for each."""
-        rows, samples = torch.cat([one.next_logits for one in under_way]), [one.sample for one in under_way]
-        slots = [self._slot(one.sample, one.rows) for one in under_way]
-        positions = [len(sample.made) for sample in samples]
-        ids = self._sampler.choose(rows, slots, positions, self._permitted(samples, rows))
+    def _choose_next(
+        self,
+        under_way: "Sequence[_Choosing]",
+        logits: Tensor,
+        permitted: dict[Key, Tensor],
+        failed: dict[Key, Exception],
+    ) -> None:
+        """One token for each.  logits: (M, V), of all sequences and places of the step."""
+        places = [one.row + len(one.tokens) for one in under_way]
+        rows = logits if len(places) == len(logits) else logits[torch.tensor(places, device=logits.device)]
+        slots = [one.slot for one in under_way]
+        positions = [len(one.sample.made) for one in under_way]
+        masks = self._unpacked([permitted.get(one.key) for one in under_way], rows)
+        ids = self._sampler.choose(rows, slots, positions, masks)
         self._sampler.observe(slots, ids)
         logprobs = self._sampler.logprobs(rows, slots, ids)
         for one, token_id, found in zip(under_way, ids.tolist(), logprobs, strict=True):
             one.tokens.append(token_id)
             try:
                 one.ended = self._advance(one.sample, Token(token_id, found))
-            except GemcutError as error:
-                one.ended = True
-                one.sample.stream.put(error)
-                self._scheduler.end(one.rows.progress.key)
-                self._forget(one.rows.progress.key)
+            except Exception as error:
+                failed[one.key] = error
 
-    def _permitted(self, samples: Sequence[_Sample], logits: Tensor) -> Tensor | None:
-        words = -(-logits.shape[-1] // 32)
-        packed = compute_masks([sample.choice.constraint for sample in samples], words)
-        return None if packed is None else unpack(packed.to(logits.device), logits.shape[-1])
+    def _unpacked(self, rows: Sequence[Tensor | None], logits: Tensor) -> Tensor | None:
+        """Permitted tokens (R, V) bool; None where all are."""
+        if all(row is None for row in rows):
+            return None
+        free = torch.full((self._num_words,), -1, dtype=torch.int32)
+        packed = torch.stack([free if row is None else row for row in rows])
+        return unpack(packed.to(logits.device), logits.shape[-1])
 
     def _slot(self, sample: _Sample, rows: Rows) -> int:
         """The sampler's slot of a running sample; those that had to give way hand theirs over."""
         if sample.slot is None:
             if not self._free_slots:
                 self._take_slots_of_the_waiting()
-            sample.slot = self._free_slots.pop()
-            self._sampler.put(
-                sample.slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made
-            )
+            slot = self._free_slots.pop()
+            sample.slot = slot
+            self._sampler.put(slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made)
         return sample.slot
 
     def _take_slots_of_the_waiting(self) -> None:
@@ -289,23 +337,62 @@ class _Loop:
         ends = choice.constraint is not None and advanced(choice.constraint, token.id)
         choice.stops.push(token.id, ends)
         sample.stream.put(replace(token, ends=ends))
-        if choice.stops.over:
+        over = choice.stops.over or len(sample.made) == sample.job.request.max_tokens
+        if over:
             sample.stream.put(None)
             self._forget(sample.stream.key)
-        return choice.stops.over
+        return over
+
+    def _score(self, planned: Sequence[Rows], hidden: Sequence[Tensor]) -> None:
+        """Log probabilities of prompts' tokens, for those who want them; what was scored before stays."""
+        for rows, result in zip(planned, hidden, strict=True):
+            sample = self._samples[rows.progress.key]
+            if not rows.scores or sample.job.prompt_logprobs is None:
+                continue
+            scored, prompt = sample.stream.prompt_logprobs, rows.progress.request.prompt_ids
+            following = prompt[rows.start + 1 : rows.start + 1 + len(result)]
+            fresh = len(scored) - rows.start  # rows of a prompt that is read again are known
+            for start in range(max(0, fresh), len(following), SCORED_ROWS):
+                end = min(start + SCORED_ROWS, len(following))
+                ids = torch.tensor(following[start:end], device=result.device)
+                logits = self._runner.logits(result[start:end])
+                scored += token_logprobs(logits, ids, sample.job.prompt_logprobs)
+
+    def _give_way(self, planned: Sequence[Rows], error: Exception) -> None:
+        """Makes steps smaller after one that memory did not suffice for; what cannot be smaller fails."""
+        self._scheduler.abandon_step()
+        first = planned[0]
+        if len(planned) == 1 and first.progress.whole_end(first.start) >= first.start + len(first.ids):
+            reason = f"memory does not suffice for a step of {len(first.ids)} tokens: {error}"
+            self._fail(first.progress.key, EngineFailed(reason))
+            return
+        self._scheduler.lower_limits(max(1, sum(len(rows.ids) for rows in planned) // 2))
+
+    def _fail(self, key: Key, error: Exception) -> None:
+        """Ends a sample with an error for its reader."""
+        if key in self._samples:
+            self._samples[key].stream.put(error)
+            self._end(key)
+
+    def _end(self, key: Key) -> None:
+        self._scheduler.end(key)
+        self._forget(key)
 
     def _forget(self, key: Key) -> None:
         sample = self._samples.pop(key, None)
         if sample is not None and sample.slot is not None:
             self._free_slots.append(sample.slot)
-        if not any(other[0] == key[0] for other in self._samples):
-            self._soft.pop(key[0], None)
 
-    def _fail(self, error: Exception) -> None:
-        with self._changed:
-            if self._failure is None:
-                self._failure = error
-            for sample in self._samples.values():
-                sample.stream.put(self._failure)
-            self._samples.clear()
-            self._changed.notify_all()
+
+def stopped_by(failure: Exception) -> EngineFailed:
+    """What every caller is told once the engine has stopped."""
+    reason = str(failure) or repr(failure)
+    error = EngineFailed(f"the engine stopped: {reason}; load the model anew")
+    error.__cause__ = failure
+    return error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice, of the device or of the machine."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)  # torch's CPU allocator has no error of its own

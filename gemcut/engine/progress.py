@@ -57,6 +57,11 @@ class Progress:
         """Tokens of the reply so far."""
         return len(self.ids) - len(self.request.prompt_ids)
 
+    @property
+    def scores(self) -> bool:
+        """Whether the results of its prompt's rows are wanted; one sample of a request is enough."""
+        return self.request.score_prompt and self.sample == 0
+
     def begin(self, table: Table, computed: int, layout: PageLayout) -> None:
         """Runs from there on, its window to be kept at the boundaries and where known pages end."""
         self.table, self.computed, self.state, self.waits_for = table, computed, "running", None
@@ -120,10 +125,14 @@ class Rows:
     kinds: Mapping[AttentionKind, PageRows]
 
     @property
+    def scores(self) -> bool:
+        """Whether the result of every row is wanted."""
+        return self.progress.scores and self.start < len(self.progress.request.prompt_ids)
+
+    @property
     def num_outputs(self) -> int:
         """How many of the rows, the last ones, have a result that is wanted."""
-        request = self.progress.request
-        if request.score_prompt and self.start < len(request.prompt_ids):
+        if self.scores:
             return len(self.ids)
         return self.num_drafts + 1 if self.chooses else 0
 

@@ -1,10 +1,9 @@
-"""Planned rows to logits: the model, its pages, and the soft tokens of the media that prompts hold.
+"""Planned rows to their results: the model, its pages, and the soft tokens of the media that prompts hold.
 
-Letters: N rows of a step, M rows whose logits are wanted, S soft tokens, C model width, V vocabulary.
+Letters: M rows whose results are wanted, S soft tokens, C model width, V vocabulary.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,17 +13,6 @@ from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Rows
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import Embedded, PagedCache
-
-
-@dataclass(frozen=True)
-class Result:
-    """Of the rows of one sequence that are wanted.
-
-    hidden: (M, C), after the final norm.  logits: (M, V).
-    """
-
-    hidden: Tensor
-    logits: Tensor
 
 
 class Runner:
@@ -41,16 +29,16 @@ class Runner:
         self.cache = PagedCache({kind: pages[kind] * layout.page_tokens for kind in KINDS})
 
     @torch.inference_mode()
-    def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Result]:
-        """What each sequence's rows gave, in the order of `planned`."""
+    def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Tensor]:
+        """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = make_batch(planned, self.layout, self.cache, self.device)
-        embedded = self._embedded(batch.ids, planned, soft)
-        hidden = self.model(embedded, batch.step)
-        vocabulary = self.model.config.text.vocab_size
-        logits = self.model.logits(hidden) if len(hidden) else hidden.new_empty(0, vocabulary)
-        sizes = list(batch.num_outputs)
-        parts = zip(torch.split(hidden, sizes), torch.split(logits, sizes), strict=True)
-        return [Result(*part) for part in parts]
+        hidden = self.model(self._embedded(batch.ids, planned, soft), batch.step)
+        return list(torch.split(hidden, list(batch.num_outputs)))
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(M, C) -> (M, V)."""
+        return self.model.logits(hidden)
 
     def _embedded(self, ids: Tensor, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Embedded:
         parts = [

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from gemcut.errors import BadOption
 
 Speculate = Literal["auto", "lookup", "drafter", "off"]
+MOST_DRAFTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Speculation:
     """
 
     speculate: Speculate = "auto"
-    max_drafts: int = 5
+    max_drafts: int = MOST_DRAFTS
 
     def __post_init__(self) -> None:
         if self.speculate not in get_args(Speculate):

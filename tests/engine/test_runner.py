@@ -36,10 +36,10 @@ def run_all(
         step += 1
         planned = scheduler.next_step({})
         results: dict[tuple[int, int], Made] = {}
-        for rows, result in zip(planned, runner.run(planned, soft), strict=True) if planned else ():
+        for rows, hidden in zip(planned, runner.run(planned, soft), strict=True) if planned else ():
             if not rows.chooses:
                 continue
-            token = int(result.logits[-1].argmax())
+            token = int(runner.logits(hidden[-1:]).argmax())
             reply = made[rows.progress.request.id]
             reply.append(token)
             results[rows.progress.key] = Made((token,), ended=len(reply) == rows.progress.request.max_tokens)

@@ -1,9 +1,11 @@
 """`Gemma`: a model in the hands of a Python user."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from threading import Event
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -17,8 +19,9 @@ from gemcut.engine.options import EngineOptions
 from gemcut.engine.sampling_params import SamplingParams
 from gemcut.engine.stop_conditions import StopConditions
 from gemcut.engine.token_stream import TokenStream
-from gemcut.errors import BadSampling, PromptError
+from gemcut.errors import BadSampling, BatchFailed, EngineFailed, GemcutError, PromptError
 from gemcut.load import Dtype, Loaded, load
+from gemcut.many import Question, ReplyOptions, in_turn, shown, until
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
 from gemcut.prompt.json_schema import Schema
@@ -118,17 +121,17 @@ class Gemma:
         sampling: SamplingParams | None = None,
     ) -> Reply:
         """The model's whole answer; see `stream`.  With n above 1, the first of so many."""
-        clock = Clock()
-        params = SamplingParams() if sampling is None else sampling
-        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
-        choosing = self._generator.chat_choosing(params, follow, think)
-        conversation = with_media(messages, images, audio, videos)
-        prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        streams = self._generator.prepare(prompt, choosing)()
-        first, *others = [
-            whole_reply(self._deltas(stream, prompt, choosing.stops(), clock.again())) for stream in streams
-        ]
-        return replace(first, others=tuple(others))
+        return self._whole(
+            with_media(messages, images, audio, videos),
+            tools=tools,
+            think=think,
+            media=media,
+            schema=schema,
+            regex=regex,
+            grammar=grammar,
+            constrain_tools=constrain_tools,
+            sampling=sampling,
+        )
 
     def stream(
         self,
@@ -158,23 +161,80 @@ class Gemma:
         sampling: None takes the model's own defaults.
         Raises PromptError, BadMedia, BadConstraint and BadSampling before the first piece.
         """
-        clock = Clock()
-        params = SamplingParams() if sampling is None else sampling
-        if params.n > 1:
-            raise BadSampling(f"n is {params.n} and a stream is one reply; use reply(), or leave out n")
-        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
-        choosing = self._generator.chat_choosing(params, follow, think)
-        conversation = with_media(messages, images, audio, videos)
-        prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        start = self._generator.prepare(prompt, choosing)
-        return self._started(start, prompt, choosing.stops(), clock)
+        if sampling is not None and sampling.n > 1:
+            raise BadSampling(f"n is {sampling.n} and a stream is one reply; use reply(), or leave out n")
+        start = self._prepare(
+            with_media(messages, images, audio, videos),
+            tools=tools,
+            think=think,
+            media=media,
+            schema=schema,
+            regex=regex,
+            grammar=grammar,
+            constrain_tools=constrain_tools,
+            sampling=sampling,
+        )
+        return _flat(start)
 
-    def _started(
-        self, start: Callable[[], list[TokenStream]], prompt: Prompt, stops: StopConditions, clock: Clock
-    ) -> Iterator[Delta]:
-        """The pieces of a reply that is asked for with the first of them."""
-        (stream,) = start()
-        yield from self._deltas(stream, prompt, stops, clock)
+    def batch(
+        self, conversations: Sequence[Conversation], *, progress: bool = True, **options: Unpack[ReplyOptions]
+    ) -> list[Reply]:
+        """The replies to many conversations, made together, in the conversations' order.
+
+        progress: show a bar on stderr, where that is a terminal.  options: as of `reply`, for all of them.
+        Raises BatchFailed once all is done where any of them failed; it holds the replies to the others.
+        """
+        questions = [Question(conversation, options) for conversation in conversations]
+        made: dict[int, Reply | GemcutError] = dict(shown(self.replies(questions), len(questions), progress))
+        failed = {place: result for place, result in made.items() if isinstance(result, GemcutError)}
+        replies = [made[place] for place in range(len(questions))]
+        if failed:
+            raise BatchFailed([None if isinstance(r, GemcutError) else r for r in replies], failed)
+        return [reply for reply in replies if isinstance(reply, Reply)]
+
+    def replies(self, questions: Iterable[Question]) -> Iterator[tuple[int, Reply | GemcutError]]:
+        """The replies to many questions as they are made, each with its question's place, or what went wrong.
+
+        Questions are taken as the engine has room for them.  Who stops reading ends those under way.
+        """
+        stopping = Event()
+        most = 2 * self._generator.limits.max_running  # one half runs, the other is read meanwhile
+        with ThreadPoolExecutor(most, "gemcut-batch") as pool:
+            try:
+                yield from in_turn(pool, most, questions, lambda question: self._result(question, stopping))
+            finally:
+                stopping.set()
+
+    def _result(self, question: Question, stopping: Event) -> Reply | GemcutError:
+        """A reply, or what went wrong with this question alone."""
+        try:
+            return self._whole(question.messages, stopping, **question.options)
+        except EngineFailed:
+            raise  # it would be the same for all others
+        except GemcutError as error:
+            return error
+
+    def _whole(
+        self, messages: Conversation, stopping: Event | None = None, **options: Unpack[ReplyOptions]
+    ) -> Reply:
+        samples = self._prepare(messages, **options)()
+        first, *others = [whole_reply(until(stopping, deltas)) for deltas in samples]
+        return replace(first, others=tuple(others))
+
+    def _prepare(
+        self, messages: Conversation, **options: Unpack[ReplyOptions]
+    ) -> Callable[[], Iterator[Iterator[Delta]]]:
+        """What starts a request and gives the pieces of its samples.  Raises what is wrong with it."""
+        clock = Clock()
+        given = options.get("sampling")
+        params = SamplingParams() if given is None else given
+        tools, think = options.get("tools"), options.get("think", False)
+        held = tools if options.get("constrain_tools", True) else None
+        text = options.get("schema"), options.get("regex"), options.get("grammar")
+        choosing = self._generator.chat_choosing(params, reply_grammar(*text, held), think)
+        prompt = self.prompt(messages, tools=tools, think=think, media=options.get("media"))
+        start = self._generator.prepare(prompt, choosing)
+        return lambda: (self._deltas(stream, prompt, choosing.stops(), clock.again()) for stream in start())
 
     def _deltas(
         self, stream: TokenStream, prompt: Prompt, stops: StopConditions, clock: Clock
@@ -195,7 +255,7 @@ class Gemma:
         yield from deltas_of(parser.finish(), stops)
         if rest := stops.flush():
             yield Delta("text", rest)
-        usage = Usage(len(prompt.token_ids), clock.count)
+        usage = Usage(len(prompt.token_ids), clock.count, stream.num_cached)
         finish = Finish(stops.reason, usage, clock.timing())
         yield Delta("finish", finish=finish, logprobs=tuple(waiting))
 
@@ -275,3 +335,9 @@ class Gemma:
                 " make ids with its own tokenizer"
             )
         return ids
+
+
+def _flat(start: Callable[[], Iterator[Iterator[Delta]]]) -> Iterator[Delta]:
+    """The pieces of a request that is started with the first of them."""
+    for deltas in start():
+        yield from deltas

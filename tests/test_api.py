@@ -9,8 +9,18 @@ import pytest
 import torch
 
 from gemcut import Gemma, SamplingParams
+from gemcut.engine.options import EngineOptions
 from gemcut.engine.stop_conditions import StopConditions
-from gemcut.errors import BadSampling, EmptyPrompt, PromptError, PromptTooLong
+from gemcut.errors import (
+    BadOption,
+    BadSampling,
+    BatchFailed,
+    EmptyPrompt,
+    EngineFailed,
+    PromptError,
+    PromptTooLong,
+)
+from gemcut.many import Question
 from gemcut.prompt import media
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.parse import TextDelta, ToolCallParsed
@@ -238,3 +248,70 @@ def test_a_picture_of_an_earlier_turn_is_neither_decoded_nor_encoded_again(
     assert decoded == ["message 0, part 0"]
     assert gemma._generator.encoder.num_encoded == 1
     assert Gemma.load(str(tmp_path), device="cpu").reply(said, sampling=GREEDY).text == second.text
+
+
+def test_a_batch_gives_the_replies_in_order_and_tells_what_failed(gemma: Gemma) -> None:
+    questions = [f"Hi {number}" for number in range(9)]
+    replies = gemma.batch(questions, progress=False, sampling=GREEDY)
+    assert [reply.text for reply in replies] == [gemma.reply(q, sampling=GREEDY).text for q in questions]
+    with pytest.raises(
+        BatchFailed, match="1 of 3 questions failed, the first at place 1: the prompt"
+    ) as caught:
+        gemma.batch(["Hi 0", "long " * CONTEXT, "Hi 2"], sampling=GREEDY)
+    assert [None if r is None else r.text for r in caught.value.replies] == [
+        replies[0].text,
+        None,
+        replies[2].text,
+    ]
+    assert isinstance(caught.value.errors[1], PromptTooLong)
+
+
+def test_who_stops_reading_a_batch_ends_what_is_under_way(gemma: Gemma) -> None:
+    endless = SamplingParams(temperature=0, max_tokens=CONTEXT - 100)
+    made = gemma.replies(Question("Hi", {"sampling": endless}) for _ in range(1000))
+    assert next(made)[0] < 2 * gemma._generator.limits.max_running
+    made.close()
+    assert gemma.reply("Hi", sampling=GREEDY).usage.completion_tokens == 12
+
+
+def test_a_stream_that_is_not_read_to_its_end_is_over_when_it_is_closed(gemma: Gemma) -> None:
+    stream = gemma.stream("Hi", sampling=SamplingParams(temperature=0))
+    next(stream)
+    stream.close()
+    assert gemma.reply("Hi", sampling=GREEDY).usage.completion_tokens == 12
+
+
+def test_an_engine_of_its_own_size_says_what_fits(gemma: Gemma) -> None:
+    small = Gemma(
+        gemma._loaded, EngineOptions(cache_bytes=200_000, page_tokens=4, step_tokens=8, max_running=2)
+    )
+    assert small.memory.cache_bytes <= 200_000
+    assert small.reply("Hi", sampling=GREEDY).text == gemma.reply("Hi", sampling=GREEDY).text
+    with pytest.raises(BadOption, match="the shortest request needs"):
+        Gemma(gemma._loaded, EngineOptions(cache_bytes=1000)).reply("Hi")
+    with pytest.raises(BadOption, match="page_tokens is 0"):
+        EngineOptions(page_tokens=0)
+    small.close()
+    with pytest.raises(EngineFailed, match="closed"):
+        small.reply("Hi")
+
+
+def test_a_beginning_that_was_read_before_is_not_read_again(gemma: Gemma) -> None:
+    """Across turns, and across users who share a system prompt; and the replies are what they were without."""
+    system = {"role": "system", "content": "Be brief. " * 12}
+
+    def talk(*texts: str) -> list[dict[str, str]]:
+        roles = ("user", "assistant")
+        return [system, *({"role": roles[i % 2], "content": text} for i, text in enumerate(texts))]
+
+    first = gemma.reply(talk("Hi"), sampling=GREEDY)
+    turn = gemma.reply(talk("Hi", first.text, "And now?"), sampling=GREEDY)
+    user = gemma.reply(talk("Who?"), sampling=GREEDY)
+    read_once = len(gemma.prompt([system]).token_ids) - 16
+    assert first.usage.cached_tokens == 0
+    assert turn.usage.cached_tokens > first.usage.prompt_tokens - 16
+    assert read_once - 16 < user.usage.cached_tokens <= read_once + 16
+    for texts, reply in ((("Hi", first.text, "And now?"), turn), (("Who?",), user)):
+        fresh = Gemma(gemma._loaded)
+        assert fresh.reply(talk(*texts), sampling=GREEDY).text == reply.text
+        fresh.close()

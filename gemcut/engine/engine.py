@@ -9,67 +9,30 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from gemcut.engine.constraint import unpack
 from gemcut.engine.drafting import PagedDrafter, Speculator
-from gemcut.engine.job import Choice, Job
+from gemcut.engine.job import Job
 from gemcut.engine.logprobs import token_logprobs
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import SCORED_ROWS, Token, advanced
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
+from gemcut.engine.sample import Choosing, Sample
 from gemcut.engine.sampling import BatchSampler
 from gemcut.engine.scheduler import Limits, Scheduler
-from gemcut.engine.speculative import Speculation
+from gemcut.engine.speculative import USUAL, Speculation
 from gemcut.engine.token_stream import TokenStream
-from gemcut.errors import EngineFailed
+from gemcut.errors import EngineFailed, RequestTooLarge
 from gemcut.model.drafter import Drafter
 from gemcut.model.gemma4 import Gemma4
 
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
-
-
-@dataclass(eq=False)
-class _Sample:
-    """A sample under way.  slot: of the sampler, None while it has none."""
-
-    job: Job
-    choice: Choice
-    stream: TokenStream
-    made: list[int] = field(default_factory=list)
-    slot: int | None = None
-
-
-@dataclass(eq=False)
-class _Choosing:
-    """A sequence whose next tokens are being chosen.
-
-    row: of the step's logits, behind its last known token; those behind its guesses follow.
-    """
-
-    rows: Rows
-    sample: _Sample
-    slot: int
-    row: int
-    tokens: list[int] = field(default_factory=list)
-    ended: bool = False
-
-    @property
-    def key(self) -> Key:
-        """Its name."""
-        return self.rows.progress.key
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the latest token was the guess in its place, so that there are logits behind it."""
-        place = len(self.tokens) - 1
-        guesses = self.rows.ids[len(self.rows.ids) - self.rows.num_drafts :]
-        return not self.ended and place < len(guesses) and guesses[place] == self.tokens[place]
 
 
 class Engine:
@@ -80,7 +43,7 @@ class Engine:
         model: Gemma4,
         memory: MemoryPlan,
         limits: Limits,
-        speculation: Speculation,
+        speculation: Speculation = USUAL,
         drafter: Drafter | None = None,
     ) -> None:
         self.memory = memory
@@ -125,7 +88,7 @@ class _Loop:
         self._sampler = sampler
         self._speculator = speculator
         self._free_slots = list(range(scheduler.limits.max_running))
-        self._samples: dict[Key, _Sample] = {}
+        self._samples: dict[Key, Sample] = {}
         self._masks = ThreadPoolExecutor(1, "gemcut-masks")
         self._num_words = -(-runner.model.config.text.vocab_size // 32)
         self._changed = threading.Condition()
@@ -186,7 +149,7 @@ class _Loop:
                 job, streams = item
                 self._scheduler.add(job.request)
                 for choice, stream in zip(job.choices, streams, strict=True):
-                    self._samples[stream.key] = _Sample(job, choice, stream)
+                    self._samples[stream.key] = Sample(job, choice, stream)
             else:
                 self._end(item)
         return True
@@ -256,7 +219,7 @@ class _Loop:
         Place by place: the token behind the last known one, then, where that was the guess, the one behind
         the guess.  So at every place counts, grammar and stops are as they would be without guesses.
         """
-        chosen: list[_Choosing] = []
+        chosen: list[Choosing] = []
         wanted: list[Tensor] = []
         made: dict[Key, Made] = {}
         for rows, result in zip(planned, hidden, strict=True):
@@ -270,7 +233,7 @@ class _Loop:
             except Exception as error:
                 failed[key] = error
             if key not in failed:
-                chosen.append(_Choosing(rows, sample, slot, sum(map(len, wanted))))
+                chosen.append(Choosing(rows, sample, slot, sum(map(len, wanted))))
                 wanted.append(result[-1 - rows.num_drafts :])
         logits = self._runner.logits(torch.cat(wanted)) if wanted else None
         under_way = chosen
@@ -284,7 +247,7 @@ class _Loop:
 
     def _choose_next(
         self,
-        under_way: "Sequence[_Choosing]",
+        under_way: Sequence[Choosing],
         logits: Tensor,
         permitted: dict[Key, Tensor],
         failed: dict[Key, Exception],
@@ -313,9 +276,10 @@ class _Loop:
         packed = torch.stack([free if row is None else row for row in rows])
         return unpack(packed.to(logits.device), logits.shape[-1])
 
-    def _slot(self, sample: _Sample, rows: Rows) -> int:
+    def _slot(self, sample: Sample, rows: Rows) -> int:
         """The sampler's slot of a running sample; those that had to give way hand theirs over."""
         if sample.slot is None:
+            sample.stream.num_cached = rows.progress.num_cached or 0
             if not self._free_slots:
                 self._take_slots_of_the_waiting()
             slot = self._free_slots.pop()
@@ -330,7 +294,7 @@ class _Loop:
                 self._free_slots.append(sample.slot)
                 sample.slot = None
 
-    def _advance(self, sample: _Sample, token: Token) -> bool:
+    def _advance(self, sample: Sample, token: Token) -> bool:
         """Hands a token over; returns whether the reply ends with it."""
         choice = sample.choice
         sample.made.append(token.id)
@@ -364,7 +328,7 @@ class _Loop:
         first = planned[0]
         if len(planned) == 1 and first.progress.whole_end(first.start) >= first.start + len(first.ids):
             reason = f"memory does not suffice for a step of {len(first.ids)} tokens: {error}"
-            self._fail(first.progress.key, EngineFailed(reason))
+            self._fail(first.progress.key, RequestTooLarge(f"{reason}; lower the engine's cache_bytes"))
             return
         self._scheduler.lower_limits(max(1, sum(len(rows.ids) for rows in planned) // 2))
 

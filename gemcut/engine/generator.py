@@ -45,7 +45,7 @@ class Generator:
         self._loaded = loaded
         self._options = options
         self._device = loaded.model.model.language_model.norm.weight.device
-        self._limits = options.limits(self._device)
+        self.limits = options.limits(self._device)
         self._starting = Lock()
         self._engine: Engine | None = None
         self._request_ids = itertools.count()
@@ -126,7 +126,7 @@ class Generator:
         with self._starting:
             if self._engine is None:
                 loaded, speculation = self._loaded, self._options.speculation
-                self._engine = Engine(loaded.model, self.memory, self._limits, speculation, loaded.drafter)
+                self._engine = Engine(loaded.model, self.memory, self.limits, speculation, loaded.drafter)
             return self._engine
 
     def close(self) -> None:

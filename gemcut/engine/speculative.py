@@ -40,6 +40,9 @@ class Speculation:
             raise BadOption(f'max_drafts is {self.max_drafts}; give at least 1, or speculate="off"')
 
 
+USUAL = Speculation()
+
+
 class PromptLookup:
     """Guesses what followed the last tokens where they stood together before.
 

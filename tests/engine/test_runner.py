@@ -99,7 +99,7 @@ def test_media_go_through_pages_as_through_the_naive_loop(model: Gemma4, step_to
     requests, soft = [], {}
     whole = text.bidirectional_images
     for number, (before, tokens) in enumerate([(5, 9), (3, 40), (5, 9)]):
-        ids = [*range(10, 10 + before), *[image] * tokens, *range(20, 31)]
+        ids = [*range(110, 110 + before), *[image] * tokens, *range(120, 131)]
         span = MediaSpan(before, before + tokens, bytes([tokens]), whole)
         requests.append(Request(id=number, prompt_ids=tuple(ids), max_tokens=8, media=(span,)))
         first = generator.manual_seed(tokens)

@@ -14,8 +14,8 @@ from gemcut.checkpoint.write import write_checkpoint
 from gemcut.errors import BadConfig, BadOption, BadTokenizer, BadWeightFile, WeightMismatch
 from gemcut.load import PER_LAYER_TABLE, load, load_drafter, pick_device
 from gemcut.model.drafter import Drafter
-from tests.parity.tiny import TINY, fill
-from tests.parity.tiny_drafter import drafter_config, their_drafter
+from tests.parity.tiny import TINY
+from tests.parity.tiny_drafter import CLUSTERS, drafter_config, their_drafter, write_drafter
 from tests.tiny_model import write_tiny_model
 
 ORDERING = "masked_embedding.token_ordering"
@@ -92,14 +92,7 @@ def test_ids_beyond_the_vocabulary_are_refused(key: str, folder: Path, tmp_path:
 
 
 def write_tiny_drafter(folder: Path, size: str) -> Drafter:
-    """Writes a drafter's checkpoint; returns the drafter."""
-    config = drafter_config(size)
-    drafter = Drafter(config)
-    fill(drafter, seed=5)
-    if config.clusters is not None:
-        drafter.masked_embedding.token_ordering.copy_(torch.arange(320).flip(0))
-    write_checkpoint(folder, config, drafter.state_dict().items(), extra_files={})
-    return drafter
+    return write_drafter(folder, TINY[size], CLUSTERS if size == "e2b" else None)
 
 
 @pytest.mark.parametrize("size", ["e2b", "26b"])

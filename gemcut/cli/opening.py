@@ -14,7 +14,7 @@ from gemcut.prompt.tools import read_tools
 
 
 def open_model(
-    source: str, device: str | None, dtype: str | None, offline: bool, screen: Screen, drafter: str | None = None
+    source: str, device: str | None, dtype: str | None, offline: bool, drafter: str | None, screen: Screen
 ) -> Gemma:
     """The model, downloaded first where it must be, its drafter too; the screen says what is waited for.
 

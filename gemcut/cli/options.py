@@ -94,7 +94,7 @@ Drafter = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="The model's assistant, which guesses ahead: a size, a hub id, a folder. Faster, the same answer.",
+        help="The model's assistant, which guesses ahead: a size, a hub id, a folder. The answer stays.",
     ),
 ]
 MaxThoughtTokens = Annotated[int | None, typer.Option(help="Close the thoughts after this many tokens.")]

@@ -113,7 +113,7 @@ def run(
         sampling=sampling,
     )
     attached = attachments(image, audio, video)
-    gemma = open_model(source, device, dtype, offline, screen, drafter)
+    gemma = open_model(source, device, dtype, offline, drafter, screen)
     if batch is not None and out is not None:
         if not run_batch(gemma, batch, out, settings, screen):
             raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from torch import Tensor
 from transformers import Gemma4AssistantConfig, Gemma4AssistantForCausalLM, Gemma4TextConfig
 
 from gemcut.checkpoint.drafter_section import drafter_config_json
-from gemcut.config import AttentionKind, ClustersConfig, DrafterConfig
+from gemcut.checkpoint.write import write_checkpoint
+from gemcut.config import AttentionKind, ClustersConfig, DrafterConfig, TextConfig
 from gemcut.kernels.attention import Sight
 from gemcut.model.drafter import Drafter, FreshKeys
 from gemcut.model.gemma4 import Gemma4
@@ -23,7 +25,11 @@ CLUSTERS = ClustersConfig(num_centroids=16, centroid_intermediate_top_k=3)
 
 def drafter_config(size: str) -> DrafterConfig:
     """A small drafter for the tiny form of that size: narrower, with more query heads."""
-    target = TINY[size]
+    return fitting(TINY[size], CLUSTERS if size in ("e2b", "e4b") else None)
+
+
+def fitting(target: TextConfig, clusters: ClustersConfig | None) -> DrafterConfig:
+    """A small drafter for that target."""
     text = replace(
         target,
         hidden_size=40,
@@ -37,10 +43,22 @@ def drafter_config(size: str) -> DrafterConfig:
         bidirectional_images=False,
         final_logit_softcapping=None,
     )
-    clusters = CLUSTERS if size in ("e2b", "e4b") else None
     return DrafterConfig(
         text=text, backbone_hidden_size=target.hidden_size, clusters=clusters, dtype="float32"
     )
+
+
+def write_drafter(folder: Path, target: TextConfig, clusters: ClustersConfig | None = None) -> Drafter:
+    """Writes the checkpoint of a drafter for that target; returns the drafter."""
+    config = fitting(target, clusters)
+    drafter = Drafter(config)
+    with torch.no_grad():
+        fill(drafter, seed=5)
+        if clusters is not None:
+            vocabulary = len(drafter.masked_embedding.token_ordering)
+            drafter.masked_embedding.token_ordering.copy_(torch.arange(vocabulary).flip(0))
+    write_checkpoint(folder, config, drafter.state_dict().items(), extra_files={})
+    return drafter
 
 
 @contextmanager

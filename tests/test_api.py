@@ -297,7 +297,7 @@ def test_an_engine_of_its_own_size_says_what_fits(gemma: Gemma) -> None:
 
 
 def test_a_beginning_that_was_read_before_is_not_read_again(gemma: Gemma) -> None:
-    """Across turns, and across users who share a system prompt; and the replies are what they were without."""
+    """Across turns, and across users who share a system prompt; the replies are those without."""
     system = {"role": "system", "content": "Be brief. " * 12}
 
     def talk(*texts: str) -> list[dict[str, str]]:

@@ -1,21 +1,26 @@
 """The rows of a step as tensors: what the scheduler planned, for the model.
 
-Letters: N rows of the step, T rows of a sequence, S keys that they see.
+Letters: N rows of the step, B sequences, P pages of the longest table.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gemcut.config import AttentionKind
-from gemcut.engine.pages import PageLayout
-from gemcut.engine.progress import Progress, Rows
-from gemcut.kernels.attention import PageSight, Piece
-from gemcut.model.step import PagedCache, PageWriter, Step
+from gemcut.engine.page_tables import PageTables
+from gemcut.engine.pages import SCRATCH, PageLayout
+from gemcut.engine.progress import PageRows, Progress, Rows
+from gemcut.kernels.page_sight import PageSight
+from gemcut.model.paged_cache import PagedCache, PageWriter
+from gemcut.model.step import Step
 
 KINDS: tuple[AttentionKind, ...] = ("full_attention", "sliding_attention")
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,93 +36,134 @@ class Batch:
     num_outputs: tuple[int, ...]
 
 
-def make_batch(planned: Sequence[Rows], layout: PageLayout, cache: PagedCache, device: torch.device) -> Batch:
-    """The tensors of the planned rows, in their order."""
-    ids = [token for rows in planned for token in rows.ids]
-    positions = [at for rows in planned for at in range(rows.start, rows.start + len(rows.ids))]
-    slots = {
-        kind: torch.tensor([slot for rows in planned for slot in rows.kinds[kind].slots], device=device)
-        for kind in KINDS
-    }
-    outputs: list[int] = []
-    starts, start = [], 0
-    for rows in planned:
-        starts.append(start)
-        start += len(rows.ids)
-        outputs += range(start - rows.num_outputs, start)
-    sights = {
-        kind: PageSight(
-            tuple(_piece(r, at, kind, layout, device) for r, at in zip(planned, starts, strict=True))
-        )
-        for kind in KINDS
-    }
-    step = Step(
-        positions=torch.tensor(positions, device=device),
-        sights=sights,
-        writer=PageWriter(cache, slots),
-        outputs=torch.tensor(outputs, dtype=torch.long, device=device),
-    )
-    return Batch(torch.tensor(ids, device=device), step, tuple(rows.num_outputs for rows in planned))
+@dataclass(frozen=True)
+class _Places:
+    """Where the rows stand.
 
-
-def make_drafting_step(sequences: Sequence[Progress], layout: PageLayout, device: torch.device) -> Step:
-    """A row for each sequence where its last token stands, which sees the keys before it, within the window.
-
-    The token's own keys are not there yet: the model computes them with the next step.
+    sequence: (N,) number of each row's sequence among those planned.  position: (N,) of each row in it.
+    starts: (B + 1,) bounds of the sequences' rows.
     """
-    sights = {}
-    for kind in KINDS:
-        pieces = []
-        for row, progress in enumerate(sequences):
-            table, end = progress.table, progress.computed
-            full = kind == "full_attention"
-            place = (table.full, 0) if full else (table.sliding, table.first_sliding)
-            earliest = 0 if full else max(0, end - layout.window + 1)
-            slots = _slots(*place, range(earliest, end), layout.page_tokens)
-            pieces.append(Piece(row, row + 1, slots.to(device), mask=None, causal=False))
-        sights[kind] = PageSight(tuple(pieces))
-    positions = torch.tensor([progress.computed for progress in sequences], device=device)
-    return Step(positions=positions, sights=sights, writer=None, outputs=None)
+
+    sequence: Numbers
+    position: Numbers
+    starts: Numbers
 
 
-def _slots(pages: Sequence[int], first_page: int, positions: range, size: int) -> Tensor:
-    """Where the keys of these positions lie, (S,); pages[0] begins at position first_page · size."""
-    first = first_page * size
-    numbers = torch.tensor(pages, dtype=torch.long)
-    slots = (numbers[:, None] * size + torch.arange(size)).flatten()
-    return slots[positions.start - first : positions.stop - first]
+class BatchBuilder:
+    """Makes the tensors of each step; it remembers page tables, of which little changes from step to step."""
+
+    def __init__(self, layout: PageLayout, cache: PagedCache, device: torch.device) -> None:
+        self._layout = layout
+        self._cache = cache
+        self._device = device
+        self._tables = {kind: PageTables() for kind in KINDS}
+
+    def build(self, planned: Sequence[Rows]) -> Batch:
+        """The planned rows, in their order."""
+        places = _places(planned)
+        kinds = {kind: self._kind(kind, planned, places) for kind in KINDS}
+        num_outputs = tuple([rows.num_outputs for rows in planned])
+        step = Step(
+            positions=self._tensor(places.position),
+            sights={kind: sight for kind, (sight, _) in kinds.items()},
+            writer=PageWriter(self._cache, {kind: slots for kind, (_, slots) in kinds.items()}),
+            outputs=self._outputs(places, num_outputs),
+        )
+        ids = np.array([token for rows in planned for token in rows.ids], dtype=np.int64)
+        return Batch(self._tensor(ids), step, num_outputs)
+
+    def _kind(
+        self, kind: AttentionKind, planned: Sequence[Rows], places: _Places
+    ) -> tuple[PageSight, Tensor]:
+        """What the rows see in one kind of layer, and the slots (N,) where their own keys and values go."""
+        size, rows_of = self._layout.page_tokens, places.sequence
+        here = [rows.kinds[kind] for rows in planned]
+        lines = self._tables[kind].lines([rows.progress for rows in planned], here)
+        first = np.array([place.first_page * size for place in here])
+        known = np.array([place.known for place in here])
+        pages = self._tables[kind].pages
+        page = pages[lines[rows_of], (places.position - first[rows_of]) // size].astype(np.int64)
+        slots = page * size + places.position % size
+        slots[places.position < known[rows_of]] = SCRATCH
+        window = self._layout.window if kind == "sliding_attention" else None
+        seen = _seen(planned, places, window)
+        return self._sight(kind, lines, here, seen, places.starts), self._tensor(slots)
+
+    def _sight(
+        self,
+        kind: AttentionKind,
+        lines: NDArray[np.intp],
+        here: Sequence[PageRows],
+        seen: tuple[Numbers, Numbers],
+        starts: Numbers,
+    ) -> PageSight:
+        """What rows see of the sequences on these lines: positions `seen[0]` to `seen[1]` - 1, (N,) each."""
+        size, tables = self._layout.page_tokens, self._tables[kind]
+        first = np.array([place.first_page * size for place in here])
+        return PageSight(
+            tables=self._tensor(tables.pages[lines, : max(len(place.pages) for place in here)]),
+            first=self._tensor(first.astype(np.int32)),
+            lows=self._tensor(seen[0].astype(np.int32)),
+            highs=self._tensor(seen[1].astype(np.int32)),
+            starts=torch.from_numpy(starts.astype(np.int32)),
+            page_tokens=size,
+            window=self._layout.window if kind == "sliding_attention" else None,
+        )
+
+    def build_drafting(self, sequences: Sequence[Progress]) -> Step:
+        """A row for each running sequence where its last token stands, for a drafter, which only reads.
+
+        It sees the keys before that token, within the window; the token's own are made with the next step.
+        """
+        positions = np.array([progress.computed for progress in sequences])
+        sights = {kind: self._drafting_sight(kind, sequences, positions) for kind in KINDS}
+        return Step(positions=self._tensor(positions), sights=sights, writer=None, outputs=None)
+
+    def _drafting_sight(
+        self, kind: AttentionKind, sequences: Sequence[Progress], positions: Numbers
+    ) -> PageSight:
+        here = [_place(progress, kind) for progress in sequences]
+        window = self._layout.window if kind == "sliding_attention" else None
+        lows = np.zeros_like(positions) if window is None else np.maximum(positions - window + 1, 0)
+        lines = self._tables[kind].lines(sequences, here)
+        return self._sight(kind, lines, here, (lows, positions), np.arange(len(sequences) + 1))
+
+    def _outputs(self, places: _Places, num_outputs: Sequence[int]) -> Tensor | None:
+        """The rows whose result is wanted, the last ones of each sequence; None for all."""
+        ends = places.starts[1:]
+        wanted = np.arange(len(places.position)) >= (ends - num_outputs)[places.sequence]
+        return None if wanted.all() else self._tensor(wanted.nonzero()[0])
+
+    def _tensor(self, numbers: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(numbers).to(self._device, non_blocking=True)
 
 
-def _piece(rows: Rows, start: int, kind: AttentionKind, layout: PageLayout, device: torch.device) -> Piece:
-    """One sequence's rows, the first of them row `start` of the step, over its keys of one kind of layer."""
-    size, count = layout.page_tokens, len(rows.ids)
-    place, end = rows.kinds[kind], rows.start + count
-    earliest = 0 if kind == "full_attention" else max(0, rows.start - layout.window + 1)
-    slots = _slots(place.pages, place.first_page, range(earliest, end), size)
-    mask, causal = None, False
-    if count > 1:
-        causal = earliest == rows.start and not _whole_spans(rows)
-        causal = causal and (kind == "full_attention" or count <= layout.window)
-        mask = None if causal else _mask(rows, earliest, kind, layout).to(device)
-    return Piece(start, start + count, slots.to(device), mask, causal)
-
-
-def _mask(rows: Rows, earliest: int, kind: AttentionKind, layout: PageLayout) -> Tensor:
-    """Which keys from position `earliest` on each row sees, (T, S) bool."""
-    end = rows.start + len(rows.ids)
-    query, key = torch.arange(rows.start, end)[:, None], torch.arange(earliest, end)
-    seen = key <= query
+def _place(progress: Progress, kind: AttentionKind) -> PageRows:
+    """The pages that a sequence holds between two steps."""
+    table = progress.table
     if kind == "full_attention":
-        return seen
-    near = query - key < layout.window
-    for start, stop in _whole_spans(rows):
-        inside = (start <= query) & (query < stop) & (start <= key) & (key < stop)
-        seen = seen | inside
-    return seen & near
+        return PageRows(progress.computed, table.full, 0)
+    return PageRows(progress.computed, table.sliding, table.first_sliding)
 
 
-def _whole_spans(rows: Rows) -> list[tuple[int, int]]:
-    """The images among the rows that see themselves both ways, in sliding layers."""
-    end = rows.start + len(rows.ids)
-    media = rows.progress.request.media
-    return [(s.start, s.end) for s in media if s.whole and s.start < end and s.end > rows.start]
+def _places(planned: Sequence[Rows]) -> _Places:
+    starts = np.zeros(len(planned) + 1, dtype=np.int64)
+    np.cumsum([len(rows.ids) for rows in planned], out=starts[1:])
+    sequence = np.repeat(np.arange(len(planned)), np.diff(starts))
+    offsets = np.array([rows.start for rows in planned]) - starts[:-1]
+    return _Places(sequence, np.arange(starts[-1]) + offsets[sequence], starts)
+
+
+def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Numbers, Numbers]:
+    """The positions low to high - 1 that each row sees: up to its own, or to the end of its image."""
+    highs = places.position + 1
+    if window is None:
+        return np.zeros_like(highs), highs
+    for number, rows in enumerate(planned):
+        if len(rows.ids) == 1 or not rows.progress.request.media:
+            continue
+        first = int(places.starts[number]) - rows.start  # the row of position 0, were it here
+        for span in rows.progress.request.media:
+            if span.whole and rows.start <= span.start < rows.start + len(rows.ids):
+                highs[first + span.start : first + span.end] = span.end
+    return np.maximum(places.position - window + 1, 0), highs

@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from gemcut.engine.batch import make_drafting_step
 from gemcut.engine.progress import Key, Made, Progress, Rows
 from gemcut.engine.runner import Runner
 from gemcut.engine.speculative import (
@@ -74,8 +73,8 @@ class PagedDrafter:
         hidden: (M, B), the target's rows that led to the sequences' last tokens.
         """
         drafter, runner = self._drafter, self._runner
-        step = make_drafting_step(sequences, runner.layout, runner.device)
-        seen = {kind: runner.cache.pools(layer) for kind, layer in self._layers.items()}
+        step = runner.builder.build_drafting(sequences)
+        seen = {kind: runner.cache.pools[layer] for kind, layer in self._layers.items()}
         token = torch.tensor([progress.ids[-1] for progress in sequences], device=runner.device)
         drafted = []
         for _ in range(count):

@@ -47,7 +47,7 @@ class Engine:
         drafter: Drafter | None = None,
     ) -> None:
         self.memory = memory
-        runner = Runner(model, memory.layout)
+        runner = Runner(model, memory.layout, memory.int8)
         sampler = BatchSampler(limits.max_running, model.config.text.vocab_size, runner.device)
         speculator = Speculator(speculation, None if drafter is None else PagedDrafter(drafter, runner))
         self._loop = _Loop(Scheduler(memory.layout, limits), runner, sampler, speculator)

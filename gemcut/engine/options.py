@@ -3,11 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from gemcut.config import TextConfig
-from gemcut.engine.memory import MemoryPlan, kind_memory, plan_memory
+from gemcut.engine.memory import INT8_BYTES, MemoryPlan, kind_memory, plan_memory
 from gemcut.engine.scheduler import Limits
 from gemcut.engine.speculative import MOST_DRAFTS, Speculate, Speculation
 from gemcut.errors import BadOption
@@ -29,6 +30,7 @@ class EngineOptions:
     step_tokens: read or made in one step of the model, by all requests together; None is 512 (GPU: 2,048).
     max_running: requests that hold memory at once, the others wait; None is 16 (GPU: 256).
     speculate, max_drafts: see `Speculation`.
+    kv_dtype: "int8" keeps keys and values in half the memory, not quite exactly; None in the model's dtype.
 
     Raises BadOption for values that no engine can have.
     """
@@ -39,6 +41,7 @@ class EngineOptions:
     max_running: int | None = None
     speculate: Speculate = "auto"
     max_drafts: int = MOST_DRAFTS
+    kv_dtype: Literal["int8"] | None = None
 
     def __post_init__(self) -> None:
         given = {"cache_bytes": self.cache_bytes, "page_tokens": self.page_tokens}
@@ -46,6 +49,8 @@ class EngineOptions:
             if value is not None and value < 1:
                 raise BadOption(f"{name} is {value}; it must be at least 1")
         _ = self.speculation
+        if self.kv_dtype not in (None, "int8"):
+            raise BadOption(f'kv_dtype is {self.kv_dtype!r}; it may be "int8", or None')
 
     @property
     def speculation(self) -> Speculation:
@@ -62,10 +67,11 @@ class EngineOptions:
     def memory(self, text: TextConfig, device: torch.device, dtype: torch.dtype) -> MemoryPlan:
         """How the memory for keys and values is cut up.  Raises BadOption where there is too little."""
         limits = self.limits(device)
+        value_bytes = dtype.itemsize if self.kv_dtype is None else INT8_BYTES
         cache_bytes = self.cache_bytes
         if cache_bytes is None:
-            cache_bytes = min(free_bytes(device), _most_bytes(text, limits, dtype.itemsize, self.page_tokens))
-        return plan_memory(text, cache_bytes, dtype.itemsize, self.page_tokens, limits)
+            cache_bytes = min(free_bytes(device), _most_bytes(text, limits, value_bytes, self.page_tokens))
+        return plan_memory(text, cache_bytes, value_bytes, self.page_tokens, limits)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -102,12 +102,12 @@ class Progress:
 class PageRows:
     """Where rows of one sequence stand in the pages of one kind of layer.
 
-    slots: where each row's own keys and values go; the scratch slot for those that are there already.
-    pages: those that hold what the rows see, valid until the next step is planned.
+    known: keys and values of the positions below it are there already and are not written again.
+    pages: those that hold what the rows see and where they write, valid until the next step is planned.
     first_page: pages[0] holds the positions from first_page · page_tokens on.
     """
 
-    slots: tuple[int, ...]
+    known: int
     pages: Sequence[int]
     first_page: int
 

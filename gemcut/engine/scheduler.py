@@ -14,7 +14,7 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gemcut.engine.pages import SCRATCH, Hit, PageLayout, Pages
+from gemcut.engine.pages import Hit, PageLayout, Pages
 from gemcut.engine.progress import Key, Made, PageRows, Progress, Rows
 from gemcut.engine.request import Request
 from gemcut.errors import BadOption, RequestTooLarge
@@ -284,11 +284,6 @@ class Scheduler:
         num_drafts = max(0, end - len(progress.ids))
         drafts = self._drafts[progress.key][:num_drafts] if num_drafts else ()
         found = table.num_found * size  # below, the full-attention layers have theirs already
-        places = [divmod(position, size) for position in range(start, end)]
-        full = [table.full[page] * size + at for page, at in places]
-        full[: max(0, found - start)] = [SCRATCH] * min(max(0, found - start), len(full))
-        first = table.first_sliding
-        sliding = [table.sliding[page - first] * size + at for page, at in places]
         return Rows(
             progress=progress,
             start=start,
@@ -296,8 +291,8 @@ class Scheduler:
             num_drafts=num_drafts,
             chooses=end >= len(progress.ids),
             kinds={
-                "full_attention": PageRows(tuple(full), table.full, 0),
-                "sliding_attention": PageRows(tuple(sliding), table.sliding, first),
+                "full_attention": PageRows(found, table.full, 0),
+                "sliding_attention": PageRows(0, table.sliding, table.first_sliding),
             },
         )
 

@@ -23,7 +23,7 @@ from gemcut.model.block import Block
 from gemcut.model.layer_plan import LayerSpec, layers_read_by_drafter, plan_layers
 from gemcut.model.math import inverse_frequencies, rotations
 from gemcut.model.projection import Linear, Projection, RmsNorm
-from gemcut.model.step import KeysValues, Step
+from gemcut.model.step import KeysValues, Seen, Step
 
 
 class DrafterLayers(nn.Module):
@@ -39,7 +39,7 @@ class DrafterLayers(nn.Module):
         self.layers = nn.ModuleList(Block(config, spec) for spec in self.plan)
         self.norm = RmsNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, seen: Mapping[AttentionKind, KeysValues], step: Step) -> Tensor:
+    def forward(self, x: Tensor, seen: Mapping[AttentionKind, Seen], step: Step) -> Tensor:
         """(M, C) -> (M, C).  seen: what the layers of each kind read, as the step's sights say."""
         angles = self._rotations(step, x.dtype)
         for spec, layer in zip(self.plan, self.layers, strict=True):
@@ -113,7 +113,7 @@ class Drafter(nn.Module):
             self.head = self.masked_embedding.forward
 
     def forward(
-        self, tokens: Tensor, hidden: Tensor, seen: Mapping[AttentionKind, KeysValues], step: Step
+        self, tokens: Tensor, hidden: Tensor, seen: Mapping[AttentionKind, Seen], step: Step
     ) -> Tensor:
         """Hidden rows after the final norm, (M, C).
 

@@ -226,7 +226,7 @@ def test_drafts_from_pages_are_those_from_the_keys_themselves(name: str, page_to
     """For sequences of several lengths at once, before and behind the window's edge, chunk after chunk."""
     limits = Limits(step_tokens=40, max_running=4)
     layout = PageLayout(page_tokens=page_tokens, window=24, full_pages=240, sliding_pages=240)
-    scheduler, runner = Scheduler(layout, limits), Runner(model(name), layout)
+    scheduler, runner = Scheduler(layout, limits), Runner(model(name), layout, int8=False)
     prompts = [prompt(length, start=30 + length) for length in (1, 23, 24, 70)]
     for number, ids in enumerate(prompts):
         scheduler.add(Request(id=number, prompt_ids=ids, max_tokens=9))

@@ -126,7 +126,10 @@ class Speculator:
                 followed.lookup.extend(progress.ids[known : known + LOOKED_THROUGH])
             if progress.pending == 1:
                 num_rows += 1
-                proposals += self._proposals(progress, followed, forced.get(progress.key, ()))
+                proposal = self._proposal(progress, followed, forced.get(progress.key, ()))
+                proposals += [] if proposal is None else [proposal]
+        if self._times.of(num_rows) is None:  # what a step without guesses takes is measured first
+            return {}
         counts = share_rows([p.offer for p in proposals], num_rows, self._times, self._round_s)
         for proposal, count in zip(proposals, counts, strict=True):
             if count == 0 and proposal.source in proposal.followed.acceptances:
@@ -146,8 +149,9 @@ class Speculator:
             tokens = made[rows.progress.key].tokens if rows.progress.key in made else ()
             if tokens:
                 followed = self._follow(rows.progress)
-                place = len(result) - 1 - rows.num_drafts + len(tokens) - 1
-                followed.hidden = result[place : place + 1]
+                if self._drafter is not None:
+                    place = len(result) - 1 - rows.num_drafts + len(tokens) - 1
+                    followed.hidden = result[place : place + 1].clone()
                 if followed.source in followed.acceptances:
                     followed.acceptances[followed.source].record(rows.num_drafts, len(tokens) - 1)
         if all(len(rows.ids) == 1 + rows.num_drafts for rows in planned):
@@ -156,17 +160,17 @@ class Speculator:
     def _follow(self, progress: Progress) -> _Followed:
         return self._followed.setdefault(progress, _Followed())
 
-    def _proposals(self, progress: Progress, followed: _Followed, forced: tuple[int, ...]) -> list[_Proposal]:
-        """What the sequence could have of its best source; nothing where none has anything."""
+    def _proposal(self, progress: Progress, followed: _Followed, forced: tuple[int, ...]) -> _Proposal | None:
+        """What the sequence could have of its best source; None where none has anything."""
         for acceptance in followed.acceptances.values():
             acceptance.pass_step()
         room = progress.request.most_tokens - len(progress.ids) - 1  # the last token is not guessed for
         most = min(self._most, room)
         if most < 1:
-            return []
+            return None
         if forced:
             drafts = forced[:most]
-            return [_Proposal(progress, followed, "forced", drafts, Offer(len(drafts), 1.0, made=False))]
+            return _Proposal(progress, followed, "forced", drafts, Offer(len(drafts), 1.0, made=False))
         found: list[_Proposal] = []
         if self._looks_up and (looked_up := tuple(followed.lookup.draft(most))):
             offer = Offer(most, followed.acceptances["lookup"].expected, made=False)
@@ -174,8 +178,9 @@ class Speculator:
         if self._drafter is not None and followed.hidden is not None:
             offer = Offer(most, followed.acceptances["drafter"].expected, made=True)
             found.append(_Proposal(progress, followed, "drafter", (), offer))
-        best = sorted(found, key=lambda proposal: -proposal.offer.acceptance)  # of equals what costs nothing
-        return best[:1]
+        return max(
+            found, key=lambda proposal: proposal.offer.acceptance, default=None
+        )  # of equals the free one
 
     def _drafts(self, chosen: Sequence[tuple[_Proposal, int]]) -> dict[Key, Sequence[int]]:
         """The guesses themselves, so many of each proposal."""

@@ -9,6 +9,7 @@ Here is what needs no tensors: guesses from the text itself, how many are kept, 
 how many.  Source: Leviathan et al. 2023 (arXiv 2211.17192); LZ77 for the look-up that runs into its own copy.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -141,6 +142,7 @@ class StepTimes:
 
     def __init__(self) -> None:
         self._seconds: dict[int, tuple[float, int]] = {}  # and the number of the step that it ran in
+        self._sizes: list[int] = []  # its keys, ascending
         self._steps = 0
 
     @staticmethod
@@ -156,18 +158,20 @@ class StepTimes:
         mean = before + self.NEWEST * (seconds - before)
         self._seconds[self._size(rows)] = mean, self._steps
         oldest = self._steps - self.LATELY
-        self._seconds = {size: seen for size, seen in self._seconds.items() if seen[1] > oldest}
+        self._seconds = {size: seen for size, seen in sorted(self._seconds.items()) if seen[1] > oldest}
+        self._sizes = list(self._seconds)
 
     def of(self, rows: int) -> float | None:
         """Seconds of such a step; None where no smaller one ran lately either."""
         size = self._size(rows)
-        below = max((seen for seen in self._seconds if seen <= size), default=None)
-        above = min((seen for seen in self._seconds if seen >= size), default=None)
-        if below is None:
+        place = bisect_right(self._sizes, size)
+        if place == 0:
             return None
+        below = self._sizes[place - 1]
         start = self._seconds[below][0]
-        if above is None or above == below:
+        if below == size or place == len(self._sizes):
             return start
+        above = self._sizes[place]
         return start + (self._seconds[above][0] - start) * (size - below) / (above - below)
 
 
@@ -187,30 +191,26 @@ class Offer:
 def share_rows(offers: Sequence[Offer], num_rows: int, times: StepTimes, round_s: float) -> list[int]:
     """How many guesses of each offer to check, for the most tokens a second.
 
-    num_rows: of the step without guesses.  round_s: seconds of a round of the drafter.
+    num_rows: of the step without guesses, whose time is known.  round_s: seconds of a round of the drafter.
     The guesses likeliest to be kept come first, one after another, and of all numbers of them the best is
-    taken: tokens expected / (seconds of a step of so many rows + rounds of the drafter).  Where a step
-    without guesses was not measured lately, that is done first.
+    taken: tokens expected / (seconds of a step of so many rows + rounds of the drafter).
     """
-    counts = [0] * len(offers)
-    seconds = times.of(num_rows)
-    if seconds is None:
-        return counts
     likely = [
         (-(offer.acceptance**place), place, number)
         for number, offer in enumerate(offers)
         for place in range(1, offer.most + 1)
         if offer.acceptance > 0
     ]
-    tokens, rounds, best, best_rate = float(num_rows), 0, 0, num_rows / seconds
     likely.sort()
-    for count, (less, place, number) in enumerate(likely, start=1):
+    tokens, rounds, best, best_rate = float(num_rows), 0, 0, 0.0
+    for count, (less, place, number) in enumerate([(0.0, 0, 0), *likely]):
         tokens -= less
-        rounds = max(rounds, place) if offers[number].made else rounds
+        rounds = max(rounds, place) if count and offers[number].made else rounds
         seconds = times.of(num_rows + count)
-        assert seconds is not None, "fewer rows are known"
+        assert seconds is not None, "the time of fewer rows is known"
         if (rate := tokens / (seconds + rounds * round_s)) > best_rate:
             best, best_rate = count, rate
+    counts = [0] * len(offers)
     for _, place, number in likely[:best]:
         counts[number] = place
     return counts

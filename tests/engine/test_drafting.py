@@ -452,6 +452,14 @@ def test_a_text_that_repeats_itself_is_looked_up_after_its_first_round() -> None
     assert checked.count(5) > 35
 
 
+def test_it_goes_on_guessing_where_that_pays_but_for_a_step_now_and_then_to_compare() -> None:
+    bench = Bench(Speculation())
+    for _ in range(30):
+        bench.step(counting(7))
+    checked = [bench.step(counting(7)) for _ in range(400)]
+    assert 0 < checked.count(0) < 8
+
+
 def test_it_rests_where_guesses_are_wrong_and_tries_again_later() -> None:
     bench = Bench(Speculation())
     for _ in range(200):

@@ -20,7 +20,7 @@ from torch import Tensor
 from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import PageSight
 
-MOST_ROWS = 4  # of x in one call
+MOST_ROWS = 8  # of x in one call
 FEW_ROWS = 8  # of a sequence, in attention over pages
 LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
 MOST_PARTS = 3  # of a row with scales

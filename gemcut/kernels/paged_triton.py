@@ -1,0 +1,234 @@
+"""Attention of decode rows over pages, in Triton: what paged_attention.py does on CUDA where triton is there.
+
+A program takes the query heads that share a key head, over a part of what one row sees, so every key and value
+is read once: a compact row is 640 numbers where 1,024 would do the same.  Where there are several parts, a
+second kernel puts their results together.
+
+Letters: N rows, one a sequence, H query heads, K key/value heads, D head width, R rotated dimensions, E numbers
+of a head's row in the pool, S parts.
+"""
+
+import functools
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gemcut.kernels.page_pool import PagePool
+from gemcut.kernels.page_sight import PageSight
+
+LEAST_PART = 128  # keys: reading them takes much longer than writing the part's result and merging it
+PROGRAMS_A_PROCESSOR = 2  # one computes while the other waits for memory
+LEAST_ROWS = 16  # of a matrix that tl.dot multiplies, and columns
+PART_TILE, WIDTH_TILE = 32, 128  # of the merging kernel: parts and numbers at a time
+SHARED_BYTES = 96 * 1024  # of a program: an RTX 4090 has 99 KiB, and an H200 room for two programs
+TILES = (  # keys at a time; stages of Triton's pipeline; blocks that it then holds, so that one loads while one computes
+    (32, 5, 2),
+    (16, 5, 2),
+    (16, 2, 1),
+)
+LOWEST = tl.constexpr(-1e30)  # below every score, and finite: the difference of two is 0, not NaN
+LOG2_E = tl.constexpr(1.4426950408889634)
+
+
+def serves(q: Tensor, pool: PagePool) -> bool:
+    """Whether these are widths and types that the kernels are made for."""
+    width = q.shape[-1]
+    dtypes = torch.bfloat16, torch.float16, torch.float32
+    return pool.scales is None and q.dtype in dtypes and width >= LEAST_ROWS and width & (width - 1) == 0
+
+
+def attend_decode(q: Tensor, pool: PagePool, sight: PageSight) -> Tensor:
+    """Softmax of q·k (scale 1) over the keys that each row sees, times v, all sums in float32.
+
+    q: (N, H, D), one row of each sequence of the sight.  Returns (N, H, D).  Rows that see nothing get zeros.
+    Nothing is decided by what tensors hold, so a CUDA graph can record it.
+    """
+    rows, heads, width = q.shape
+    kv_heads, rotated = pool.rows.shape[1], pool.layout.rotated
+    assert rows == len(sight.tables), "one row a sequence"
+    group = heads // kv_heads
+    group_rows = max(LEAST_ROWS, triton.next_power_of_2(group))
+    own = width if rotated is None else rotated  # the numbers of a value that its key does not hold
+    loaded = max(LEAST_ROWS, triton.next_power_of_2(own))
+    block, stages = _tile(group_rows * width, width + loaded, q.element_size())
+    parts = _num_parts(rows * kv_heads, sight, q.device)
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    result = out if parts == 1 else q.new_empty(rows, heads, parts, width, dtype=torch.float32)
+    top, total = q.new_empty(2, rows, heads, parts, dtype=torch.float32)
+    with torch.cuda.device_of(q):
+        _attend_part[(rows, kv_heads, parts)](
+            *(q.contiguous(), pool.rows, sight.tables, sight.first, sight.lows, sight.highs),
+            *(result, top, total, sight.tables.stride(0)),
+            LEAST_PART=LEAST_PART,
+            FIXED_PART=sight.part_tokens,
+            PAGE_TOKENS=sight.page_tokens,
+            GROUP=group,
+            GROUP_ROWS=group_rows,
+            WIDTH=width,
+            NUMBERS=pool.layout.numbers,
+            OWN=own,
+            LOADED=loaded,
+            BLOCK=block,
+            WHOLE=parts == 1,
+            num_warps=4,
+            num_stages=stages,
+        )
+        if parts > 1:
+            tile = min(width, WIDTH_TILE)
+            _merge_parts[(rows, heads, width // tile)](
+                *(result, top, total, sight.lows, sight.highs, out, parts),
+                LEAST_PART=LEAST_PART,
+                FIXED_PART=sight.part_tokens,
+                WIDTH=width,
+                PART_TILE=PART_TILE,
+                WIDTH_TILE=tile,
+            )
+    return out
+
+
+def _tile(query_numbers: int, row_numbers: int, num_bytes: int) -> tuple[int, int]:
+    """Keys at a time, and stages of the pipeline: the most that fit into shared memory beside the queries."""
+    for block, stages, held in TILES:
+        if (query_numbers + held * block * row_numbers) * num_bytes <= SHARED_BYTES:
+            return block, stages
+    return TILES[-1][:2]
+
+
+def _num_parts(programs: int, sight: PageSight, device: torch.device) -> int:
+    """Into how many parts each row's keys are cut, `programs` being those without any cut."""
+    capacity = sight.tables.shape[1] * sight.page_tokens
+    most_keys = capacity if sight.window is None else min(capacity, sight.window)
+    if sight.part_tokens is not None:
+        return triton.cdiv(most_keys, sight.part_tokens)
+    wanted = triton.cdiv(PROGRAMS_A_PROCESSOR * _processors(device), programs)
+    return max(1, min(wanted, triton.cdiv(most_keys, LEAST_PART)))
+
+
+@functools.cache
+def _processors(device: torch.device) -> int:
+    """How many programs a device can run beside each other; Triton's interpreter runs one after another."""
+    if device.type != "cuda":
+        return 1
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+@triton.jit
+def _part_length(keys, num_parts, LEAST_PART: tl.constexpr, FIXED_PART: tl.constexpr):
+    """How many of a row's keys are a part; where it is not fixed, the parts are as equal as blocks allow."""
+    if FIXED_PART is not None:
+        return FIXED_PART
+    return tl.maximum(tl.cdiv(tl.cdiv(keys, num_parts), 32) * 32, LEAST_PART)
+
+
+@triton.jit
+def _attend_part(
+    q_at,  # (N, H, D)
+    rows_at,  # (slots, K, E)
+    tables_at,  # (N, pages) int32
+    first_at,  # (N,) the position of each table's first slot
+    lows_at,  # (N,) the row sees positions low to high - 1
+    highs_at,
+    result_at,  # (N, H, S, D), divided by the weights' sum where S is 1
+    top_at,  # (N, H, S) the highest score, to the base 2
+    total_at,  # (N, H, S) the sum of the weights
+    table_stride,
+    LEAST_PART: tl.constexpr,
+    FIXED_PART: tl.constexpr,
+    PAGE_TOKENS: tl.constexpr,
+    GROUP: tl.constexpr,  # H / K
+    GROUP_ROWS: tl.constexpr,  # the same, filled up for tl.dot
+    WIDTH: tl.constexpr,
+    NUMBERS: tl.constexpr,
+    OWN: tl.constexpr,  # R where rows are compact: K's last D - R numbers are V's first; else D
+    LOADED: tl.constexpr,  # the same, filled up to a power of two
+    BLOCK: tl.constexpr,
+    WHOLE: tl.constexpr,  # whether S is 1
+):
+    row, kv_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    kv_heads, num_parts = tl.num_programs(1), tl.num_programs(2)
+    first, low, high = tl.load(first_at + row), tl.load(lows_at + row), tl.load(highs_at + row)
+    length = _part_length(high - low, num_parts, LEAST_PART, FIXED_PART)
+    start = low + part * length
+    end = tl.minimum(high, start + length)
+
+    in_group, column, own = tl.arange(0, GROUP_ROWS), tl.arange(0, WIDTH), tl.arange(0, LOADED)
+    head = (row * kv_heads + kv_head) * GROUP + in_group
+    real = in_group < GROUP
+    q = tl.load(q_at + head[:, None] * WIDTH + column, mask=real[:, None], other=0.0)
+    top = tl.full([GROUP_ROWS], LOWEST, tl.float32)
+    total = tl.zeros([GROUP_ROWS], tl.float32)
+    from_k = tl.zeros([GROUP_ROWS, WIDTH], tl.float32)
+    from_own = tl.zeros([GROUP_ROWS, LOADED], tl.float32)
+    for begin in range(start, end, BLOCK):
+        place = begin - first + tl.arange(0, BLOCK)  # of each key in the table
+        seen = place < end - first
+        page = tl.load(tables_at + row * table_stride + place // PAGE_TOKENS, mask=seen, other=0)
+        slot = (page * PAGE_TOKENS + place % PAGE_TOKENS).to(tl.int64)
+        key_at = rows_at + (slot * kv_heads + kv_head)[:, None] * NUMBERS
+        own_at = key_at + (NUMBERS - OWN)
+        k = tl.load(key_at + column, mask=seen[:, None], other=0.0)  # (BLOCK, D)
+        v = tl.load(own_at + own, mask=seen[:, None] & (own < OWN), other=0.0)  # (BLOCK, OWN), V's last
+        scores = tl.dot(q, tl.trans(k), input_precision="ieee") * LOG2_E  # (GROUP_ROWS, BLOCK)
+        scores = tl.where(seen, scores, LOWEST)
+        higher = tl.maximum(top, tl.max(scores, 1))
+        shrink, weights = tl.exp2(top - higher), tl.exp2(scores - higher[:, None])
+        total = total * shrink + tl.sum(weights, 1)
+        weights = weights.to(k.dtype)
+        from_own = from_own * shrink[:, None] + tl.dot(weights, v, input_precision="ieee")
+        if OWN < WIDTH:  # R sums too many, but 384 is no power of two, and the memory is what takes time
+            from_k = from_k * shrink[:, None] + tl.dot(weights, k, input_precision="ieee")
+        top = higher
+
+    at = head * num_parts + part
+    written = real
+    if WHOLE:
+        divisor = tl.where(total > 0, total, 1.0)[:, None]  # a row that sees nothing gets zeros
+        from_own, from_k = from_own / divisor, from_k / divisor
+    else:
+        written = real & (start < end)
+        tl.store(top_at + at, top, mask=written)
+        tl.store(total_at + at, total, mask=written)
+    to = result_at + at.to(tl.int64)[:, None] * WIDTH
+    tl.store(to + (WIDTH - OWN) + own, from_own, mask=written[:, None] & (own < OWN))
+    if OWN < WIDTH:
+        tl.store(to - OWN + column, from_k, mask=written[:, None] & (column >= OWN))
+
+
+@triton.jit
+def _merge_parts(
+    result_at,  # (N, H, S, D), as the other kernel left it; parts without keys were not written
+    top_at,  # (N, H, S)
+    total_at,  # (N, H, S)
+    lows_at,  # (N,)
+    highs_at,  # (N,)
+    out_at,  # (N, H, D)
+    num_parts,
+    LEAST_PART: tl.constexpr,
+    FIXED_PART: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PART_TILE: tl.constexpr,
+    WIDTH_TILE: tl.constexpr,
+):
+    row = tl.program_id(0)
+    head = row * tl.num_programs(1) + tl.program_id(1)
+    column = tl.program_id(2) * WIDTH_TILE + tl.arange(0, WIDTH_TILE)
+    keys = tl.load(highs_at + row) - tl.load(lows_at + row)
+    filled = tl.cdiv(keys, _part_length(keys, num_parts, LEAST_PART, FIXED_PART))
+    top = tl.full([1], LOWEST, tl.float32)
+    total = tl.zeros([1], tl.float32)
+    out = tl.zeros([WIDTH_TILE], tl.float32)
+    for begin in range(0, filled, PART_TILE):
+        part = begin + tl.arange(0, PART_TILE)
+        at, exists = head * num_parts + part, part < filled
+        tops = tl.load(top_at + at, mask=exists, other=LOWEST)
+        totals = tl.load(total_at + at, mask=exists, other=0.0)
+        values_at = result_at + at.to(tl.int64)[:, None] * WIDTH + column
+        values = tl.load(values_at, mask=exists[:, None], other=0.0)
+        higher = tl.maximum(top, tl.max(tops, 0))
+        shrink, weights = tl.exp2(top - higher), tl.exp2(tops - higher)
+        total = total * shrink + tl.sum(weights * totals, 0)
+        out = out * shrink + tl.sum(weights[:, None] * values, 0)
+        top = higher
+    tl.store(out_at + head * WIDTH + column, out / tl.where(total > 0, total, 1.0))

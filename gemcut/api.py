@@ -1,53 +1,52 @@
 """`Gemma`: a model in the hands of a Python user."""
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from threading import Event
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from gemcut.engine.constraint import (
-    Constraint,
-    ConstraintOptions,
-    Grammar,
-    GrammarVocabulary,
-    reply_grammar,
-)
+from gemcut.engine.constraint import reply_grammar
+from gemcut.engine.generator import Generator
 from gemcut.engine.logprobs import TokenLogprobs
-from gemcut.engine.media_encoder import MediaEncoder
-from gemcut.engine.naive import Token, check_prompt, generate, score_prompt
-from gemcut.engine.sampling_params import Sampling, SamplingParams
+from gemcut.engine.memory import MemoryPlan
+from gemcut.engine.naive import Token, check_prompt
+from gemcut.engine.options import EngineOptions
+from gemcut.engine.sampling_params import SamplingParams
 from gemcut.engine.stop_conditions import StopConditions
-from gemcut.errors import BadSampling, PromptError
+from gemcut.engine.token_stream import TokenStream
+from gemcut.errors import BadSampling, BatchFailed, EngineFailed, GemcutError, PromptError
 from gemcut.load import Dtype, Loaded, load
+from gemcut.many import Question, ReplyOptions, in_turn, shown, until
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
-from gemcut.prompt.channels import end_ids
 from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
 from gemcut.prompt.messages import Conversation, with_media
-from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
+from gemcut.prompt.parse import ReplyParser
 from gemcut.prompt.text_stream import TextStream
 from gemcut.prompt.tokenizer import Tokenizer
 from gemcut.prompt.tools import Tools
-from gemcut.reply import Completion, Delta, Finish, Reply, Timing, Usage, whole_reply
+from gemcut.reply import Clock, Completion, Delta, Finish, Reply, Usage, deltas_of, whole_reply
 
 
 class Gemma:
     """A loaded model: replies, streams, completions, logits.
 
-    Between calls it keeps only the latest media, prepared and as soft tokens; many threads may hold one.
+    Many threads may hold one: what they ask runs together, in the engine's own thread.  Between calls it
+    keeps the latest media, and keys and values of prompts in the memory that the engine has for them.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, engine: EngineOptions | None = None) -> None:
         self._loaded = loaded
         self.config = loaded.config
         self.model = loaded.model
-        self._encoder = MediaEncoder(loaded.model)
+        self._generator = Generator(loaded, EngineOptions() if engine is None else engine)
         self._read_media: Latest[Read] = Latest(KEPT_BYTES)
 
     @classmethod
@@ -58,14 +57,24 @@ class Gemma:
         device: str | None = None,
         dtype: Dtype | None = None,
         offline: bool = False,
+        engine: EngineOptions | None = None,
     ) -> "Gemma":
         """A model by size ("nano", "e2b", "e4b", "12b", "26b", "31b"), hub id or folder.
 
         device: None takes a GPU where there is one.  dtype: None takes what the checkpoint's config says.
-        offline: never ask the network.
+        offline: never ask the network.  engine: how many requests run together, in how much memory.
         Raises UnknownModel, CheckpointError (with what to do) and BadOption.
         """
-        return cls(load(source, device=device, dtype=dtype, offline=offline))
+        return cls(load(source, device=device, dtype=dtype, offline=offline), engine)
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """The memory for keys and values; its `lines()` tell what fits.  Raises BadOption for too little."""
+        return self._generator.memory
+
+    def close(self) -> None:
+        """Ends the engine; whoever waits for tokens gets EngineFailed."""
+        self._generator.close()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -110,16 +119,17 @@ class Gemma:
         sampling: SamplingParams | None = None,
     ) -> Reply:
         """The model's whole answer; see `stream`.  With n above 1, the first of so many."""
-        clock = _Clock()
-        params = SamplingParams() if sampling is None else sampling
-        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
-        choice = self._chat_choice(params, follow, think)
-        conversation = with_media(messages, images, audio, videos)
-        prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        first = whole_reply(self._stream(prompt, choice, 0, clock))
-        numbers = range(1, params.n)
-        others = [whole_reply(self._stream(prompt, choice, number, _Clock())) for number in numbers]
-        return replace(first, others=tuple(others))
+        return self._whole(
+            with_media(messages, images, audio, videos),
+            tools=tools,
+            think=think,
+            media=media,
+            schema=schema,
+            regex=regex,
+            grammar=grammar,
+            constrain_tools=constrain_tools,
+            sampling=sampling,
+        )
 
     def stream(
         self,
@@ -149,35 +159,98 @@ class Gemma:
         sampling: None takes the model's own defaults.
         Raises PromptError, BadMedia, BadConstraint and BadSampling before the first piece.
         """
-        clock = _Clock()
-        params = SamplingParams() if sampling is None else sampling
-        if params.n > 1:
-            raise BadSampling(f"n is {params.n} and a stream is one reply; use reply(), or leave out n")
-        follow = reply_grammar(schema, regex, grammar, tools if constrain_tools else None)
-        choice = self._chat_choice(params, follow, think)
-        conversation = with_media(messages, images, audio, videos)
-        prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        return self._stream(prompt, choice, 0, clock)
+        if sampling is not None and sampling.n > 1:
+            raise BadSampling(f"n is {sampling.n} and a stream is one reply; use reply(), or leave out n")
+        start = self._prepare(
+            with_media(messages, images, audio, videos),
+            tools=tools,
+            think=think,
+            media=media,
+            schema=schema,
+            regex=regex,
+            grammar=grammar,
+            constrain_tools=constrain_tools,
+            sampling=sampling,
+        )
+        return _flat(start)
 
-    def _stream(self, prompt: Prompt, choice: "_Choice", sample: int, clock: "_Clock") -> Iterator[Delta]:
-        check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
-        return self._deltas_of(self._tokens(prompt, choice, sample), prompt, choice.stops(), clock)
+    def batch(
+        self, conversations: Sequence[Conversation], *, progress: bool = True, **options: Unpack[ReplyOptions]
+    ) -> list[Reply]:
+        """The replies to many conversations, made together, in the conversations' order.
 
-    def _deltas_of(
-        self, tokens: Iterator[Token], prompt: Prompt, stops: StopConditions, clock: "_Clock"
+        progress: show a bar on stderr, where that is a terminal.  options: as of `reply`, for all of them.
+        Raises BatchFailed once all is done where any of them failed; it holds the replies to the others.
+        """
+        questions = [Question(conversation, options) for conversation in conversations]
+        made: dict[int, Reply | GemcutError] = dict(shown(self.replies(questions), len(questions), progress))
+        failed = {place: result for place, result in made.items() if isinstance(result, GemcutError)}
+        replies = [made[place] for place in range(len(questions))]
+        if failed:
+            raise BatchFailed([None if isinstance(r, GemcutError) else r for r in replies], failed)
+        return [reply for reply in replies if isinstance(reply, Reply)]
+
+    def replies(self, questions: Iterable[Question]) -> Iterator[tuple[int, Reply | GemcutError]]:
+        """The replies to many questions as they are made, each with its question's place, or what went wrong.
+
+        Questions are taken as the engine has room for them.  Who stops reading ends those under way.
+        """
+        stopping = Event()
+        most = 2 * self._generator.limits.max_running  # one half runs, the other is read meanwhile
+        with ThreadPoolExecutor(most, "gemcut-batch") as pool:
+            try:
+                yield from in_turn(pool, most, questions, lambda question: self._result(question, stopping))
+            finally:
+                stopping.set()
+
+    def _result(self, question: Question, stopping: Event) -> Reply | GemcutError:
+        """A reply, or what went wrong with this question alone."""
+        try:
+            return self._whole(question.messages, stopping, **question.options)
+        except EngineFailed:
+            raise  # it would be the same for all others
+        except GemcutError as error:
+            return error
+
+    def _whole(
+        self, messages: Conversation, stopping: Event | None = None, **options: Unpack[ReplyOptions]
+    ) -> Reply:
+        samples = self._prepare(messages, **options)()
+        first, *others = [whole_reply(until(stopping, deltas)) for deltas in samples]
+        return replace(first, others=tuple(others))
+
+    def _prepare(
+        self, messages: Conversation, **options: Unpack[ReplyOptions]
+    ) -> Callable[[], Iterator[Iterator[Delta]]]:
+        """What starts a request and gives the pieces of its samples.  Raises what is wrong with it."""
+        clock = Clock()
+        given = options.get("sampling")
+        params = SamplingParams() if given is None else given
+        tools, think = options.get("tools"), options.get("think", False)
+        held = tools if options.get("constrain_tools", True) else None
+        text = options.get("schema"), options.get("regex"), options.get("grammar")
+        choosing = self._generator.chat_choosing(params, reply_grammar(*text, held), think)
+        prompt = self.prompt(messages, tools=tools, think=think, media=options.get("media"))
+        start = self._generator.prepare(prompt, choosing)
+        return lambda: (self._deltas(stream, prompt, choosing.stops(), clock.again()) for stream in start())
+
+    def _deltas(
+        self, stream: TokenStream, prompt: Prompt, stops: StopConditions, clock: Clock
     ) -> Iterator[Delta]:
+        """The pieces of a reply.  Who stops reading them ends it."""
         parser = ReplyParser(self.tokenizer, prompt.token_ids)
         waiting: list[TokenLogprobs] = []  # of tokens that gave no piece yet
-        for token in tokens:
-            clock.tick()
-            stops.push(token.id, token.ends)
-            waiting += [] if token.logprobs is None else [token.logprobs]
-            for delta in _deltas([] if stops.at_stop_id else parser.push(token.id), stops):
-                yield replace(delta, logprobs=tuple(waiting)) if waiting else delta
-                waiting.clear()
-            if stops.over:
-                break
-        yield from _deltas(parser.finish(), stops)
+        with closing(stream):
+            for token in stream:
+                clock.tick()
+                stops.push(token.id, token.ends)
+                waiting += [] if token.logprobs is None else [token.logprobs]
+                for delta in deltas_of([] if stops.at_stop_id else parser.push(token.id), stops):
+                    yield replace(delta, logprobs=tuple(waiting)) if waiting else delta
+                    waiting.clear()
+                if stops.over:
+                    break
+        yield from deltas_of(parser.finish(), stops)
         if rest := stops.flush():
             yield Delta("text", rest)
         usage = Usage(len(prompt.token_ids), clock.count)
@@ -193,31 +266,29 @@ class Gemma:
         Raises EmptyPrompt, PromptTooLong, PromptError for an id that the model does not have, BadSampling.
         """
         params = SamplingParams() if sampling is None else sampling
-        given, choice = self._prompt(prompt), self._choice(params)
-        scored: tuple[TokenLogprobs, ...] = ()
-        if params.prompt_logprobs is not None:
-            soft = self._encoder.encode(given.media)
-            scored = score_prompt(self.model, given.token_ids, soft, params.prompt_logprobs)
-        first, *others = [self._complete(given, choice, sample) for sample in range(params.n)]
-        return replace(first, prompt_logprobs=scored, others=tuple(others))
+        given, choosing = self._prompt(prompt), self._generator.choosing(params)
+        streams = self._generator.prepare(given, choosing)()
+        first, *others = [self._complete(stream, choosing.stops()) for stream in streams]
+        return replace(first, others=tuple(others))
 
-    def _complete(self, prompt: Prompt, choice: "_Choice", sample: int) -> Completion:
-        text_stream, stops = TextStream(self.tokenizer), choice.stops()
+    def _complete(self, stream: TokenStream, stops: StopConditions) -> Completion:
+        text_stream = TextStream(self.tokenizer)
         tokens: list[Token] = []
         text = ""
-        for token in self._tokens(prompt, choice, sample):
-            tokens.append(token)
-            stops.push(token.id, token.ends)
-            text += "" if stops.at_stop_id else stops.show(text_stream.push(token.id))
-            if stops.over:
-                break
+        with closing(stream):
+            for token in stream:
+                tokens.append(token)
+                stops.push(token.id, token.ends)
+                text += "" if stops.at_stop_id else stops.show(text_stream.push(token.id))
+                if stops.over:
+                    break
         text += stops.show(text_stream.finish()) + stops.flush()
         return Completion(
             text=text,
             token_ids=tuple(token.id for token in tokens),
             finish_reason=stops.reason,
             logprobs=tuple(token.logprobs for token in tokens if token.logprobs is not None),
-            prompt_logprobs=(),
+            prompt_logprobs=tuple(stream.prompt_logprobs),
             others=(),
         )
 
@@ -229,7 +300,7 @@ class Gemma:
         with torch.inference_mode():
             ids = torch.tensor(given.token_ids, device=device)
             step = whole_sequences([len(ids)], self.config.text, device, self.model.image_blocks(ids))
-            soft = self._encoder.encode(given.media)
+            soft = self._generator.encoder.encode(given.media)
             embedded = self.model.embed_with_soft_tokens(ids, soft) if len(soft) else self.model.embed(ids)
             return self.model.logits(self.model(embedded, step)).float()
 
@@ -263,91 +334,8 @@ class Gemma:
             )
         return ids
 
-    @cached_property
-    def _vocabulary(self) -> GrammarVocabulary:
-        return GrammarVocabulary(self.tokenizer, self.config.text.vocab_size)
 
-    def _chat_choice(self, params: SamplingParams, follow: Grammar | None, think: bool) -> "_Choice":
-        """How a reply's tokens are chosen.  Raises BadSampling and BadConstraint for what cannot be kept."""
-        if params.prompt_logprobs is not None:
-            raise BadSampling(
-                "prompt_logprobs are no part of a chat's reply; use complete(gemma.prompt(messages))"
-            )
-        if follow is not None:
-            self._vocabulary.matcher(follow)  # what is wrong in it is found before any work on the prompt
-        choice = self._choice(params)
-        stop_ids = {*choice.sampling.stop_ids, *end_ids(self.tokenizer.special)}
-        return replace(
-            choice,
-            sampling=replace(choice.sampling, stop_ids=tuple(stop_ids)),
-            constraint=ConstraintOptions(follow, think, params.max_thought_tokens),
-        )
-
-    def _choice(self, params: SamplingParams) -> "_Choice":
-        """How the tokens of a free text are chosen.  Raises BadSampling."""
-        sampling = Sampling.resolve(params, self._loaded.generation, self.config.text.vocab_size)
-        return _Choice(params, sampling, ConstraintOptions(None, True, params.max_thought_tokens))
-
-    def _tokens(self, prompt: Prompt, choice: "_Choice", sample: int) -> Iterator[Token]:
-        constraint = None
-        if choice.constraint.constrain:
-            constraint = Constraint(self._vocabulary, choice.constraint, prompt.token_ids)
-        soft = self._encoder.encode(prompt.media)
-        sampling = replace(choice.sampling, sample=sample)
-        stops = choice.stops(texts=False)
-        return generate(self.model, prompt.token_ids, soft, sampling, stops, constraint)
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """How a request's tokens are chosen, where they end, and what they must follow."""
-
-    params: SamplingParams
-    sampling: Sampling
-    constraint: ConstraintOptions
-
-    def stops(self, texts: bool = True) -> StopConditions:
-        """When a sample ends.  texts: whether stop texts are looked for."""
-        params = self.params
-        stop = tuple(params.stop) if texts else ()
-        return StopConditions(self.sampling.stop_ids, stop, params.min_tokens, params.max_tokens)
-
-
-class _Clock:
-    """Counts tokens and when they came."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._start = self._first = self._last = time.perf_counter()
-
-    def tick(self) -> None:
-        self._last = time.perf_counter()
-        if self.count == 0:
-            self._first = self._last
-        self.count += 1
-
-    def timing(self) -> Timing:
-        decoding = self._last - self._first
-        rate = (self.count - 1) / decoding if decoding > 0 else 0.0
-        return Timing(first_token_s=self._first - self._start, tokens_per_s=rate)
-
-
-def _deltas(events: Sequence[object], stops: StopConditions) -> Iterator[Delta]:
-    """The parser's events as pieces of the reply; stop texts end its text and hide what is behind.
-
-    Text that is held back as a stop's possible beginning is shown before anything that is no text.
-    """
-    for event in events:
-        if not isinstance(event, TextDelta) and (rest := stops.flush()):
-            yield Delta("text", rest)
-        match event:
-            case TextDelta(text):
-                if shown := stops.show(text):
-                    yield Delta("text", shown)
-            case ThoughtDelta(text) if not stops.at_stop_text:
-                yield Delta("thought", text)
-            case ToolCallParsed(call) if not stops.at_stop_text:
-                stops.called = True
-                yield Delta("tool_call", tool_call=call)
-            case ToolCallMalformed(raw, _) if not stops.at_stop_text:
-                yield Delta("malformed_call", raw)
+def _flat(start: Callable[[], Iterator[Iterator[Delta]]]) -> Iterator[Delta]:
+    """The pieces of a request that is started with the first of them."""
+    for deltas in start():
+        yield from deltas

@@ -25,8 +25,12 @@ code 2.
     ├── BadConstraint          a schema, expression or grammar that cannot be enforced
     ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
     ├── BadTraining            training data or options that cannot be used
+    ├── BatchFailed            some questions of a batch could not be answered
     └── EngineFailed           the engine has stopped: it was closed, or met a fault of its own
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class GemcutError(Exception):
@@ -115,6 +119,22 @@ class BadOption(GemcutError):
 
 class BadTraining(GemcutError):
     """Training data or options cannot be used."""
+
+
+class BatchFailed(GemcutError):
+    """Some questions of a batch could not be answered.
+
+    replies: to all questions, in their order, None for those that failed.  errors: what went wrong, by place.
+    """
+
+    def __init__(self, replies: Sequence[Any], errors: Mapping[int, GemcutError]) -> None:
+        place, first = min(errors.items())
+        super().__init__(
+            f"{len(errors)} of {len(replies)} questions failed, the first at place {place}: {first}; the "
+            "error's `replies` has the others, its `errors` what went wrong"
+        )
+        self.replies = list(replies)
+        self.errors = dict(errors)
 
 
 class EngineFailed(GemcutError):

@@ -1,12 +1,14 @@
 """What comes of a request: pieces as they come, whole replies, completions."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gemcut.engine.logprobs import TokenLogprobs
-from gemcut.engine.stop_conditions import FinishReason
+from gemcut.engine.stop_conditions import FinishReason, StopConditions
 from gemcut.prompt.messages import ToolCall
+from gemcut.prompt.parse import TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
 
 
 @dataclass(frozen=True)
@@ -112,3 +114,51 @@ def whole_reply(deltas: Iterable[Delta]) -> Reply:
         logprobs=tuple(item for delta in pieces for item in delta.logprobs),
         others=(),
     )
+
+
+class Clock:
+    """Counts tokens and when they came."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._start = self._first = self._last = time.perf_counter()
+
+    def again(self) -> "Clock":
+        """One with the same start, for another reply to the same request."""
+        other = Clock()
+        other._start = self._start
+        return other
+
+    def tick(self) -> None:
+        """A token is here."""
+        self._last = time.perf_counter()
+        if self.count == 0:
+            self._first = self._last
+        self.count += 1
+
+    def timing(self) -> Timing:
+        """How fast they came."""
+        decoding = self._last - self._first
+        rate = (self.count - 1) / decoding if decoding > 0 else 0.0
+        return Timing(first_token_s=self._first - self._start, tokens_per_s=rate)
+
+
+def deltas_of(events: Sequence[object], stops: StopConditions) -> Iterator[Delta]:
+    """The parser's events as pieces of the reply; stop texts end its text and hide what is behind.
+
+    Text that is held back as a stop's possible beginning is shown before anything that is no text.
+    """
+    for event in events:
+        if not isinstance(event, TextDelta) and (rest := stops.flush()):
+            yield Delta("text", rest)
+        match event:
+            case TextDelta(text):
+                if shown := stops.show(text):
+                    yield Delta("text", shown)
+            case ThoughtDelta(text) if not stops.at_stop_text:
+                yield Delta("thought", text)
+            case ToolCallParsed(call) if not stops.at_stop_text:
+                stops.called = True
+                yield Delta("tool_call", tool_call=call)
+            case ToolCallMalformed(raw, _) if not stops.at_stop_text:
+                yield Delta("malformed_call", raw)

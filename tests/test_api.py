@@ -9,12 +9,22 @@ import pytest
 import torch
 
 from gemcut import Gemma, SamplingParams
-from gemcut.api import _deltas
+from gemcut.engine.options import EngineOptions
 from gemcut.engine.stop_conditions import StopConditions
-from gemcut.errors import BadSampling, EmptyPrompt, PromptError, PromptTooLong
+from gemcut.errors import (
+    BadOption,
+    BadSampling,
+    BatchFailed,
+    EmptyPrompt,
+    EngineFailed,
+    PromptError,
+    PromptTooLong,
+)
+from gemcut.many import Question
 from gemcut.prompt import media
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.parse import TextDelta, ToolCallParsed
+from gemcut.reply import deltas_of
 from tests.media.makers import as_bytes, noise
 from tests.tiny_model import CONTEXT, write_tiny_model
 
@@ -205,7 +215,7 @@ def test_text_held_for_a_stop_comes_before_the_call_that_follows_it() -> None:
     events = [TextDelta("one tw"), ToolCallParsed(ToolCall("look", {})), TextDelta("o")]
     stops = StopConditions(stop_texts=["two"])
     stops.push(5)
-    kinds = [(delta.kind, delta.text) for delta in _deltas(events, stops)]
+    kinds = [(delta.kind, delta.text) for delta in deltas_of(events, stops)]
     assert kinds == [("text", "one "), ("text", "tw"), ("tool_call", ""), ("text", "o")]
 
 
@@ -236,5 +246,51 @@ def test_a_picture_of_an_earlier_turn_is_neither_decoded_nor_encoded_again(
     second = gemma.reply(said, sampling=GREEDY)
     assert second.usage.prompt_tokens > first.usage.prompt_tokens > 50
     assert decoded == ["message 0, part 0"]
-    assert gemma._encoder.num_encoded == 1
+    assert gemma._generator.encoder.num_encoded == 1
     assert Gemma.load(str(tmp_path), device="cpu").reply(said, sampling=GREEDY).text == second.text
+
+
+def test_a_batch_gives_the_replies_in_order_and_tells_what_failed(gemma: Gemma) -> None:
+    questions = [f"Hi {number}" for number in range(9)]
+    replies = gemma.batch(questions, progress=False, sampling=GREEDY)
+    assert [reply.text for reply in replies] == [gemma.reply(q, sampling=GREEDY).text for q in questions]
+    with pytest.raises(
+        BatchFailed, match="1 of 3 questions failed, the first at place 1: the prompt"
+    ) as caught:
+        gemma.batch(["Hi 0", "long " * CONTEXT, "Hi 2"], sampling=GREEDY)
+    assert [None if r is None else r.text for r in caught.value.replies] == [
+        replies[0].text,
+        None,
+        replies[2].text,
+    ]
+    assert isinstance(caught.value.errors[1], PromptTooLong)
+
+
+def test_who_stops_reading_a_batch_ends_what_is_under_way(gemma: Gemma) -> None:
+    endless = SamplingParams(temperature=0, max_tokens=CONTEXT - 100)
+    made = gemma.replies(Question("Hi", {"sampling": endless}) for _ in range(1000))
+    assert next(made)[0] < 2 * gemma._generator.limits.max_running
+    made.close()
+    assert gemma.reply("Hi", sampling=GREEDY).usage.completion_tokens == 12
+
+
+def test_a_stream_that_is_not_read_to_its_end_is_over_when_it_is_closed(gemma: Gemma) -> None:
+    stream = gemma.stream("Hi", sampling=SamplingParams(temperature=0))
+    next(stream)
+    stream.close()
+    assert gemma.reply("Hi", sampling=GREEDY).usage.completion_tokens == 12
+
+
+def test_an_engine_of_its_own_size_says_what_fits(gemma: Gemma) -> None:
+    small = Gemma(
+        gemma._loaded, EngineOptions(cache_bytes=200_000, page_tokens=4, step_tokens=8, max_running=2)
+    )
+    assert small.memory.cache_bytes <= 200_000
+    assert small.reply("Hi", sampling=GREEDY).text == gemma.reply("Hi", sampling=GREEDY).text
+    with pytest.raises(BadOption, match="the shortest request needs"):
+        Gemma(gemma._loaded, EngineOptions(cache_bytes=1000)).reply("Hi")
+    with pytest.raises(BadOption, match="page_tokens is 0"):
+        EngineOptions(page_tokens=0)
+    small.close()
+    with pytest.raises(EngineFailed, match="closed"):
+        small.reply("Hi")

@@ -21,6 +21,7 @@ RANKS = (
     ("load",),
     ("engine", "train"),
     ("reply",),  # what the api gives
+    ("many",),  # many questions to it at once
     ("api",),
     ("server", "evals", "cluster", "__init__"),  # __init__: the public names
     ("cli",),

@@ -93,3 +93,21 @@ Dtype = Annotated[
 MaxThoughtTokens = Annotated[int | None, typer.Option(help="Close the thoughts after this many tokens.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network: only what is on disk.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Batch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='Answer a file of questions together: JSON lines with "prompt" or "messages".',
+        exists=True,
+        dir_okay=False,
+        readable=True,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Where the answers go, a line each as it is done. Started again, --batch goes on there.",
+        dir_okay=False,
+    ),
+]

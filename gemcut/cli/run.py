@@ -1,6 +1,8 @@
 """`gemcut run`: ask a model, once or in a conversation."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +53,8 @@ def run(
     max_thought_tokens: options.MaxThoughtTokens = None,
     stop: options.Stop = None,
     as_json: options.AsJson = False,
+    batch: options.Batch = None,
+    out: options.Out = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
@@ -64,6 +68,7 @@ def run(
     with screen.waiting("loading torch …"):  # here: it takes seconds, and --help needs none
         from gemcut.cli.attachments import attachments
         from gemcut.cli.attachments import question as asked
+        from gemcut.cli.batch import run_batch
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
         from gemcut.cli.opening import open_model, read_schema_file, read_tool_file
@@ -72,8 +77,10 @@ def run(
         from gemcut.prompt.media import MediaOptions
 
     source, question = model_and_prompt(model, prompt)
-    question = with_piped(question, piped_text())
-    _check_question(question, as_json)
+    _check_batch(batch, out, question, [*(image or ()), *(audio or ()), *(video or ())], as_json)
+    if batch is None:
+        question = with_piped(question, piped_text())
+        _check_question(question, as_json)
     sampling = SamplingParams(
         temperature=temperature,
         top_k=top_k,
@@ -106,12 +113,31 @@ def run(
     )
     attached = attachments(image, audio, video)
     gemma = open_model(source, device, dtype, offline, screen)
-    if question is None:
+    if batch is not None and out is not None:
+        if not run_batch(gemma, batch, out, settings, screen):
+            raise typer.Exit(1)
+    elif question is None:
         _converse(Conversation(gemma, source, settings, screen, attached))
     elif as_json:
         answer_as_json(gemma, asked(question, attached), settings, source)
     else:
         answer_once(gemma, asked(question, attached), settings, screen)
+
+
+def _check_batch(
+    batch: Path | None, out: Path | None, question: str | None, media: Sequence[str], as_json: bool
+) -> None:
+    """Raises BadOption for what does not go with --batch, and for half of it."""
+    if (batch is None) != (out is None):
+        raise BadOption("--batch FILE and --out FILE go together: the questions and where the answers go")
+    if batch is None:
+        return
+    if question is not None:
+        raise BadOption(f"--batch reads its questions from {batch}, and there is a prompt too; leave one out")
+    if media:
+        raise BadOption(f"--batch has its media in the messages of {batch}; name {media[0]} there")
+    if as_json:
+        raise BadOption("--batch writes JSON to --out anyway; leave out --json")
 
 
 def _check_question(question: str | None, as_json: bool) -> None:

@@ -1,21 +1,26 @@
 """The rows of a step as tensors: what the scheduler planned, for the model.
 
-Letters: N rows of the step, T rows of a sequence, S keys that they see.
+Letters: N rows of the step, B sequences, P pages of the longest table.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gemcut.config import AttentionKind
-from gemcut.engine.pages import PageLayout
+from gemcut.engine.page_tables import PageTables
+from gemcut.engine.pages import SCRATCH, PageLayout
 from gemcut.engine.progress import Rows
-from gemcut.kernels.attention import PageSight, Piece
-from gemcut.model.step import PagedCache, PageWriter, Step
+from gemcut.kernels.page_sight import PageSight
+from gemcut.model.paged_cache import PagedCache, PageWriter
+from gemcut.model.step import Step
 
 KINDS: tuple[AttentionKind, ...] = ("full_attention", "sliding_attention")
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,67 +36,95 @@ class Batch:
     num_outputs: tuple[int, ...]
 
 
-def make_batch(planned: Sequence[Rows], layout: PageLayout, cache: PagedCache, device: torch.device) -> Batch:
-    """The tensors of the planned rows, in their order."""
-    ids = [token for rows in planned for token in rows.ids]
-    positions = [at for rows in planned for at in range(rows.start, rows.start + len(rows.ids))]
-    slots = {
-        kind: torch.tensor([slot for rows in planned for slot in rows.kinds[kind].slots], device=device)
-        for kind in KINDS
-    }
-    outputs: list[int] = []
-    starts, start = [], 0
-    for rows in planned:
-        starts.append(start)
-        start += len(rows.ids)
-        outputs += range(start - rows.num_outputs, start)
-    sights = {
-        kind: PageSight(
-            tuple(_piece(r, at, kind, layout, device) for r, at in zip(planned, starts, strict=True))
+@dataclass(frozen=True)
+class _Places:
+    """Where the rows stand.
+
+    sequence: (N,) number of each row's sequence among those planned.  position: (N,) of each row in it.
+    starts: (B + 1,) bounds of the sequences' rows.
+    """
+
+    sequence: Numbers
+    position: Numbers
+    starts: Numbers
+
+
+class BatchBuilder:
+    """Makes the tensors of each step; it remembers page tables, of which little changes from step to step."""
+
+    def __init__(self, layout: PageLayout, cache: PagedCache, device: torch.device) -> None:
+        self._layout = layout
+        self._cache = cache
+        self._device = device
+        self._tables = {kind: PageTables() for kind in KINDS}
+
+    def build(self, planned: Sequence[Rows]) -> Batch:
+        """The planned rows, in their order."""
+        places = _places(planned)
+        kinds = {kind: self._kind(kind, planned, places) for kind in KINDS}
+        num_outputs = tuple([rows.num_outputs for rows in planned])
+        step = Step(
+            positions=self._tensor(places.position),
+            sights={kind: sight for kind, (sight, _) in kinds.items()},
+            writer=PageWriter(self._cache, {kind: slots for kind, (_, slots) in kinds.items()}),
+            outputs=self._outputs(places, num_outputs),
         )
-        for kind in KINDS
-    }
-    step = Step(
-        positions=torch.tensor(positions, device=device),
-        sights=sights,
-        writer=PageWriter(cache, slots),
-        outputs=torch.tensor(outputs, dtype=torch.long, device=device),
-    )
-    return Batch(torch.tensor(ids, device=device), step, tuple(rows.num_outputs for rows in planned))
+        ids = np.array([token for rows in planned for token in rows.ids], dtype=np.int64)
+        return Batch(self._tensor(ids), step, num_outputs)
+
+    def _kind(
+        self, kind: AttentionKind, planned: Sequence[Rows], places: _Places
+    ) -> tuple[PageSight, Tensor]:
+        """What the rows see in one kind of layer, and the slots (N,) where their own keys and values go."""
+        size, tables, rows_of = self._layout.page_tokens, self._tables[kind], places.sequence
+        here = [rows.kinds[kind] for rows in planned]
+        lines = tables.lines([rows.progress for rows in planned], here)
+        first = np.array([place.first_page * size for place in here])
+        known = np.array([place.known for place in here])
+        page = tables.pages[lines[rows_of], (places.position - first[rows_of]) // size].astype(np.int64)
+        slots = page * size + places.position % size
+        slots[places.position < known[rows_of]] = SCRATCH
+        window = self._layout.window if kind == "sliding_attention" else None
+        lows, highs = _seen(planned, places, window)
+        sight = PageSight(
+            tables=self._tensor(tables.pages[lines, : max(len(place.pages) for place in here)]),
+            first=self._tensor(first.astype(np.int32)),
+            lows=self._tensor(lows.astype(np.int32)),
+            highs=self._tensor(highs.astype(np.int32)),
+            starts=torch.from_numpy(places.starts.astype(np.int32)),
+            page_tokens=size,
+            window=window,
+        )
+        return sight, self._tensor(slots)
+
+    def _outputs(self, places: _Places, num_outputs: Sequence[int]) -> Tensor | None:
+        """The rows whose result is wanted, the last ones of each sequence; None for all."""
+        ends = places.starts[1:]
+        wanted = np.arange(len(places.position)) >= (ends - num_outputs)[places.sequence]
+        return None if wanted.all() else self._tensor(wanted.nonzero()[0])
+
+    def _tensor(self, numbers: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(numbers).to(self._device, non_blocking=True)
 
 
-def _piece(rows: Rows, start: int, kind: AttentionKind, layout: PageLayout, device: torch.device) -> Piece:
-    """One sequence's rows, the first of them row `start` of the step, over its keys of one kind of layer."""
-    size, count = layout.page_tokens, len(rows.ids)
-    place, end = rows.kinds[kind], rows.start + count
-    earliest = 0 if kind == "full_attention" else max(0, rows.start - layout.window + 1)
-    first = place.first_page * size  # position of the first slot
-    pages = torch.tensor(place.pages, dtype=torch.long)
-    slots = (pages[:, None] * size + torch.arange(size)).flatten()[earliest - first : end - first]
-    mask, causal = None, False
-    if count > 1:
-        causal = earliest == rows.start and not _whole_spans(rows)
-        causal = causal and (kind == "full_attention" or count <= layout.window)
-        mask = None if causal else _mask(rows, earliest, kind, layout).to(device)
-    return Piece(start, start + count, slots.to(device), mask, causal)
+def _places(planned: Sequence[Rows]) -> _Places:
+    starts = np.zeros(len(planned) + 1, dtype=np.int64)
+    np.cumsum([len(rows.ids) for rows in planned], out=starts[1:])
+    sequence = np.repeat(np.arange(len(planned)), np.diff(starts))
+    offsets = np.array([rows.start for rows in planned]) - starts[:-1]
+    return _Places(sequence, np.arange(starts[-1]) + offsets[sequence], starts)
 
 
-def _mask(rows: Rows, earliest: int, kind: AttentionKind, layout: PageLayout) -> Tensor:
-    """Which keys from position `earliest` on each row sees, (T, S) bool."""
-    end = rows.start + len(rows.ids)
-    query, key = torch.arange(rows.start, end)[:, None], torch.arange(earliest, end)
-    seen = key <= query
-    if kind == "full_attention":
-        return seen
-    near = query - key < layout.window
-    for start, stop in _whole_spans(rows):
-        inside = (start <= query) & (query < stop) & (start <= key) & (key < stop)
-        seen = seen | inside
-    return seen & near
-
-
-def _whole_spans(rows: Rows) -> list[tuple[int, int]]:
-    """The images among the rows that see themselves both ways, in sliding layers."""
-    end = rows.start + len(rows.ids)
-    media = rows.progress.request.media
-    return [(s.start, s.end) for s in media if s.whole and s.start < end and s.end > rows.start]
+def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Numbers, Numbers]:
+    """The positions low to high - 1 that each row sees: up to its own, or to the end of its image."""
+    highs = places.position + 1
+    if window is None:
+        return np.zeros_like(highs), highs
+    for number, rows in enumerate(planned):
+        if len(rows.ids) == 1 or not rows.progress.request.media:
+            continue
+        first = int(places.starts[number]) - rows.start  # the row of position 0, were it here
+        for span in rows.progress.request.media:
+            if span.whole and rows.start <= span.start < rows.start + len(rows.ids):
+                highs[first + span.start : first + span.end] = span.end
+    return np.maximum(places.position - window + 1, 0), highs

@@ -4,89 +4,37 @@
 itself fails, every stream raises the error, and so does every later `submit`.
 """
 
-import queue
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from gemcut.engine.constraint import Constraint, compute_masks, unpack
+from gemcut.engine.constraint import unpack
+from gemcut.engine.job import Choice, Job
+from gemcut.engine.logprobs import token_logprobs
 from gemcut.engine.memory import MemoryPlan
-from gemcut.engine.naive import Token, advanced
+from gemcut.engine.naive import SCORED_ROWS, Token, advanced
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.sampling import BatchSampler
-from gemcut.engine.sampling_params import Sampling
 from gemcut.engine.scheduler import Limits, Scheduler
-from gemcut.engine.stop_conditions import StopConditions
-from gemcut.errors import EngineFailed, GemcutError
+from gemcut.engine.token_stream import TokenStream
+from gemcut.errors import EngineFailed, RequestTooLarge
 from gemcut.model.gemma4 import Gemma4
 
-
-@dataclass(frozen=True)
-class Choice:
-    """How the tokens of one sample are chosen, and when it ends.
-
-    stops: without texts, which the reader of its stream looks for.
-    """
-
-    sampling: Sampling
-    stops: StopConditions
-    constraint: Constraint | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request with what is needed to choose its tokens.
-
-    choices: one for each of its samples.  soft: (S, C), the soft tokens of its media, in order.
-    """
-
-    request: Request
-    choices: tuple[Choice, ...]
-    soft: Tensor
-
-
-class TokenStream(Iterator[Token]):
-    """The tokens of one sample as they are made; `close` ends it early."""
-
-    def __init__(self, key: Key, loop: "_Loop") -> None:
-        self.key = key
-        self._loop = loop
-        self._queue: queue.SimpleQueue[Token | Exception | None] = queue.SimpleQueue()
-        self._ended = False
-
-    def __next__(self) -> Token:
-        """The next token.  Raises what made the request fail, and StopIteration at the end."""
-        if self._ended:
-            raise StopIteration
-        item = self._queue.get()
-        if isinstance(item, Token):
-            return item
-        self._ended = True
-        if item is None:
-            raise StopIteration
-        raise item
-
-    def put(self, item: Token | Exception | None) -> None:
-        """Hands over a token, an error, or None at the end."""
-        self._queue.put(item)
-
-    def close(self) -> None:
-        """Ends the sample; its pages are free with the next step."""
-        if not self._ended:
-            self._ended = True
-            self._loop.end(self.key)
+LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
 
 
 @dataclass(eq=False)
 class _Sample:
     """A sample under way.  slot: of the sampler, None while it has none."""
 
+    job: Job
     choice: Choice
     stream: TokenStream
     made: list[int] = field(default_factory=list)
@@ -97,13 +45,17 @@ class Engine:
     """Runs the requests of many callers together.  Its thread ends with it."""
 
     def __init__(self, model: Gemma4, memory: MemoryPlan, limits: Limits) -> None:
-        sampler = BatchSampler(
-            limits.max_running, model.config.text.vocab_size, model.model.language_model.norm.weight.device
-        )
+        self.memory = memory
+        device = model.model.language_model.norm.weight.device
+        sampler = BatchSampler(limits.max_running, model.config.text.vocab_size, device)
         self._loop = _Loop(Scheduler(memory.layout, limits), Runner(model, memory.layout), sampler)
         self._thread = threading.Thread(target=self._loop.run, name="gemcut-engine", daemon=True)
         self._thread.start()
-        self._finalizer = weakref.finalize(self, self._loop.stop)
+        self.close = weakref.finalize(self, _stop, self._loop, self._thread)  # also at the program's end
+
+    def check(self, request: Request) -> None:
+        """Raises RequestTooLarge where the request could not run even alone."""
+        self._loop.check(request)
 
     def submit(self, job: Job) -> list[TokenStream]:
         """The streams of a request, one a sample.
@@ -112,106 +64,188 @@ class Engine:
         """
         return self._loop.submit(job)
 
-    def close(self) -> None:
-        """Ends all requests and the thread."""
-        self._finalizer()
-        self._thread.join()
+
+def _stop(loop: "_Loop", thread: threading.Thread) -> None:
+    """Ends all requests and the thread: torch must not be at work while the program is taken down."""
+    loop.stop()
+    if threading.current_thread() is not thread:
+        thread.join(LAST_STEP_S)
 
 
 class _Loop:
-    """What the engine's thread runs.  `_changed` guards everything that other threads touch."""
+    """What the engine's thread runs.
+
+    Other threads leave jobs and cancellations in `_inbox`, which `_changed` guards; all else is its own.
+    """
 
     def __init__(self, scheduler: Scheduler, runner: Runner, sampler: BatchSampler) -> None:
         self._scheduler = scheduler
         self._runner = runner
         self._sampler = sampler
         self._free_slots = list(range(scheduler.limits.max_running))
-        self._changed = threading.Condition()
         self._samples: dict[Key, _Sample] = {}
-        self._soft: dict[int, Tensor] = {}
+        self._masks = ThreadPoolExecutor(1, "gemcut-masks")
+        self._num_words = -(-runner.model.config.text.vocab_size // 32)
+        self._changed = threading.Condition()
+        self._inbox: list[tuple[Job, list[TokenStream]] | Key] = []
         self._failure: Exception | None = None
 
+    def check(self, request: Request) -> None:
+        self._scheduler.check_size(request)
+
     def submit(self, job: Job) -> list[TokenStream]:
+        self.check(job.request)
+        streams = [TokenStream((job.request.id, number), self.cancel) for number in range(len(job.choices))]
         with self._changed:
             if self._failure is not None:
-                raise EngineFailed(f"the engine stopped: {self._failure}; load the model anew")
-            self._scheduler.add(job.request)
-            streams = [TokenStream((job.request.id, number), self) for number in range(len(job.choices))]
-            for choice, stream in zip(job.choices, streams, strict=True):
-                self._samples[stream.key] = _Sample(choice, stream)
-            self._soft[job.request.id] = job.soft
+                raise stopped_by(self._failure)
+            self._inbox.append((job, streams))
             self._changed.notify()
         return streams
 
-    def end(self, key: Key) -> None:
+    def cancel(self, key: Key) -> None:
         with self._changed:
-            self._scheduler.end(key)
-            self._forget(key)
+            self._inbox.append(key)
+            self._changed.notify()
 
     def stop(self) -> None:
-        self._fail(EngineFailed("it was closed"))
-
-    def run(self) -> None:
-        """Steps until the engine is stopped or fails."""
-        try:
-            while self._failure is None:
-                self._step()
-        except Exception as error:  # nobody may wait for ever
-            self._fail(error)
-
-    def _step(self) -> None:
-        with self._changed:
-            planned = self._scheduler.next_step({})
-            if not planned:
-                self._scheduler.commit({})
-                self._changed.wait_for(lambda: self._samples or self._failure)
-                return
-            soft = dict(self._soft)
-        logits = self._runner.run(planned, soft)
         with self._changed:
             if self._failure is None:
-                self._scheduler.commit(self._choose(planned, logits))
+                self._failure = EngineFailed("it was closed")
+            self._changed.notify()
 
-    def _choose(self, planned: Sequence[Rows], logits: Sequence[Tensor]) -> dict[Key, Made]:
-        """The next token of each sequence that has one; a request in which this fails ends with the error."""
-        chosen = [
-            (rows, result[-1:], self._samples[rows.progress.key])
-            for rows, result in zip(planned, logits, strict=True)
-            if rows.chooses and rows.progress.key in self._samples
-        ]
-        if not chosen:
-            return {}
-        rows, results = torch.cat([result for _, result, _ in chosen]), [sample for _, _, sample in chosen]
-        slots = [self._slot(sample, planned_rows) for planned_rows, _, sample in chosen]
-        ids = self._sampler.choose(
-            rows, slots, [len(sample.made) for sample in results], self._permitted(results, rows)
-        )
-        self._sampler.observe(slots, ids)
-        logprobs = self._sampler.logprobs(rows, slots, ids)
-        made: dict[Key, Made] = {}
-        for (planned_rows, _, sample), token_id, found in zip(chosen, ids.tolist(), logprobs, strict=True):
+    @torch.inference_mode()
+    def run(self) -> None:
+        """Steps until the engine is stopped or fails; then every caller that waits is told."""
+        try:
+            while self._read_inbox():
+                self._step()
+        except Exception as error:
+            with self._changed:
+                self._failure = error
+        with self._changed:
+            waiting = [sample.stream for sample in self._samples.values()]
+            waiting += [stream for item in self._inbox if isinstance(item[1], list) for stream in item[1]]
+        assert self._failure is not None, "only a failure ends the loop"
+        for stream in waiting:
+            stream.put(stopped_by(self._failure))
+        self._samples.clear()
+        self._masks.shutdown()
+
+    def _read_inbox(self) -> bool:
+        """Waits until there is something to do, and takes in what callers left; False once stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._inbox or self._samples or self._failure)
+            if self._failure is not None:
+                return False
+            inbox, self._inbox = self._inbox, []
+        for item in inbox:
+            if isinstance(item[1], list):
+                job, streams = item
+                self._scheduler.add(job.request)
+                for choice, stream in zip(job.choices, streams, strict=True):
+                    self._samples[stream.key] = _Sample(job, choice, stream)
+            else:
+                self._end(item)
+        return True
+
+    def _step(self) -> None:
+        planned = self._scheduler.next_step({})
+        if not planned:
+            self._scheduler.commit({})
+            return
+        held = [rows for rows in planned if rows.chooses and self._is_held(rows.progress.key)]
+        masks = self._masks.submit(self._permitted, held) if held else None  # made while the model runs
+        try:
+            soft = {rows.progress.request.id: self._samples[rows.progress.key].job.soft for rows in planned}
+            hidden = self._runner.run(planned, soft)
+        except (RuntimeError, MemoryError) as error:
+            wait([] if masks is None else [masks])
+            if not is_out_of_memory(error):
+                raise
+            self._give_way(planned, error)
+            return
+        self._score(planned, hidden)
+        failed, permitted = ({}, {}) if masks is None else masks.result()
+        made = self._choose(planned, hidden, permitted, failed)
+        self._scheduler.commit(made)
+        for key, reason in failed.items():
+            self._fail(key, reason)
+
+    def _is_held(self, key: Key) -> bool:
+        constraint = self._samples[key].choice.constraint
+        return constraint is not None and constraint.restricts
+
+    def _permitted(self, held: Sequence[Rows]) -> tuple[dict[Key, Exception], dict[Key, Tensor]]:
+        """The tokens (W,) int32 that may come in sequences under a constraint; first, where that failed."""
+        failed: dict[Key, Exception] = {}
+        found: dict[Key, Tensor] = {}
+        for rows in held:
+            key = rows.progress.key
+            constraint = self._samples[key].choice.constraint
+            assert constraint is not None
+            row = torch.empty(self._num_words, dtype=torch.int32)
             try:
-                made[planned_rows.progress.key] = self._advance(sample, Token(token_id, found))
-            except GemcutError as error:
-                sample.stream.put(error)
-                self._scheduler.end(planned_rows.progress.key)
-                self._forget(planned_rows.progress.key)
+                constraint.fill(row)
+                found[key] = row
+            except Exception as error:
+                failed[key] = error
+        return failed, found
+
+    def _choose(
+        self,
+        planned: Sequence[Rows],
+        hidden: Sequence[Tensor],
+        permitted: dict[Key, Tensor],
+        failed: dict[Key, Exception],
+    ) -> dict[Key, Made]:
+        """The next token of each sequence that has one; `failed` gets the sequences in which this fails."""
+        chosen: list[tuple[Key, _Sample, int, Tensor]] = []
+        made: dict[Key, Made] = {}
+        for rows, result in zip(planned, hidden, strict=True):
+            if not rows.chooses:
+                continue
+            key = rows.progress.key
+            made[key] = Made((), ended=False)  # stands where it fails
+            sample = self._samples[key]
+            try:
+                slot = self._slot(sample, rows)
+            except Exception as error:
+                failed[key] = error
+            if key not in failed:
+                chosen.append((key, sample, slot, result[-1:]))
+        if not chosen:
+            return made
+        logits = self._runner.logits(torch.cat([row for _, _, _, row in chosen]))
+        slots = [slot for _, _, slot, _ in chosen]
+        positions = [len(sample.made) for _, sample, _, _ in chosen]
+        masks = self._unpacked([permitted.get(key) for key, _, _, _ in chosen], logits)
+        ids = self._sampler.choose(logits, slots, positions, masks)
+        self._sampler.observe(slots, ids)
+        logprobs = self._sampler.logprobs(logits, slots, ids)
+        for (key, sample, _, _), token_id, found in zip(chosen, ids.tolist(), logprobs, strict=True):
+            try:
+                made[key] = self._advance(sample, Token(token_id, found))
+            except Exception as error:
+                failed[key] = error
         return made
 
-    def _permitted(self, samples: Sequence[_Sample], logits: Tensor) -> Tensor | None:
-        words = -(-logits.shape[-1] // 32)
-        packed = compute_masks([sample.choice.constraint for sample in samples], words)
-        return None if packed is None else unpack(packed.to(logits.device), logits.shape[-1])
+    def _unpacked(self, rows: Sequence[Tensor | None], logits: Tensor) -> Tensor | None:
+        """Permitted tokens (R, V) bool; None where all are."""
+        if all(row is None for row in rows):
+            return None
+        free = torch.full((self._num_words,), -1, dtype=torch.int32)
+        packed = torch.stack([free if row is None else row for row in rows])
+        return unpack(packed.to(logits.device), logits.shape[-1])
 
     def _slot(self, sample: _Sample, rows: Rows) -> int:
         """The sampler's slot of a running sample; those that had to give way hand theirs over."""
         if sample.slot is None:
             if not self._free_slots:
                 self._take_slots_of_the_waiting()
-            sample.slot = self._free_slots.pop()
-            self._sampler.put(
-                sample.slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made
-            )
+            slot = self._free_slots.pop()
+            sample.slot = slot
+            self._sampler.put(slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made)
         return sample.slot
 
     def _take_slots_of_the_waiting(self) -> None:
@@ -228,23 +262,62 @@ class _Loop:
         ends = choice.constraint is not None and advanced(choice.constraint, token.id)
         choice.stops.push(token.id, ends)
         sample.stream.put(replace(token, ends=ends))
-        if choice.stops.over:
+        over = choice.stops.over or len(sample.made) == sample.job.request.max_tokens
+        if over:
             sample.stream.put(None)
             self._forget(sample.stream.key)
-        return Made((token.id,), choice.stops.over)
+        return Made((token.id,), over)
+
+    def _score(self, planned: Sequence[Rows], hidden: Sequence[Tensor]) -> None:
+        """Log probabilities of prompts' tokens, for those who want them; what was scored before stays."""
+        for rows, result in zip(planned, hidden, strict=True):
+            sample = self._samples[rows.progress.key]
+            if not rows.scores or sample.job.prompt_logprobs is None:
+                continue
+            scored, prompt = sample.stream.prompt_logprobs, rows.progress.request.prompt_ids
+            following = prompt[rows.start + 1 : rows.start + 1 + len(result)]
+            fresh = len(scored) - rows.start  # rows of a prompt that is read again are known
+            for start in range(max(0, fresh), len(following), SCORED_ROWS):
+                end = min(start + SCORED_ROWS, len(following))
+                ids = torch.tensor(following[start:end], device=result.device)
+                logits = self._runner.logits(result[start:end])
+                scored += token_logprobs(logits, ids, sample.job.prompt_logprobs)
+
+    def _give_way(self, planned: Sequence[Rows], error: Exception) -> None:
+        """Makes steps smaller after one that memory did not suffice for; what cannot be smaller fails."""
+        self._scheduler.abandon_step()
+        first = planned[0]
+        if len(planned) == 1 and first.progress.whole_end(first.start) >= first.start + len(first.ids):
+            reason = f"memory does not suffice for a step of {len(first.ids)} tokens: {error}"
+            self._fail(first.progress.key, RequestTooLarge(f"{reason}; lower the engine's cache_bytes"))
+            return
+        self._scheduler.lower_limits(max(1, sum(len(rows.ids) for rows in planned) // 2))
+
+    def _fail(self, key: Key, error: Exception) -> None:
+        """Ends a sample with an error for its reader."""
+        if key in self._samples:
+            self._samples[key].stream.put(error)
+            self._end(key)
+
+    def _end(self, key: Key) -> None:
+        self._scheduler.end(key)
+        self._forget(key)
 
     def _forget(self, key: Key) -> None:
         sample = self._samples.pop(key, None)
         if sample is not None and sample.slot is not None:
             self._free_slots.append(sample.slot)
-        if not any(other[0] == key[0] for other in self._samples):
-            self._soft.pop(key[0], None)
 
-    def _fail(self, error: Exception) -> None:
-        with self._changed:
-            if self._failure is None:
-                self._failure = error
-            for sample in self._samples.values():
-                sample.stream.put(self._failure)
-            self._samples.clear()
-            self._changed.notify_all()
+
+def stopped_by(failure: Exception) -> EngineFailed:
+    """What every caller is told once the engine has stopped."""
+    reason = str(failure) or repr(failure)
+    error = EngineFailed(f"the engine stopped: {reason}; load the model anew")
+    error.__cause__ = failure
+    return error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice, of the device or of the machine."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)  # torch's CPU allocator has no error of its own

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from gemcut.config import AttentionKind
 from gemcut.engine.request import MediaSpan, cut_back
 from gemcut.errors import BadOption
 
@@ -54,6 +55,15 @@ class PageLayout:
     def most_tokens(self) -> int:
         """Tokens of the longest sequence that the memory holds."""
         return (self.full_pages - 1) * self.page_tokens
+
+    @property
+    def slots(self) -> dict[AttentionKind, int]:
+        """Tokens of each pool, the scratch page included."""
+        pages: dict[AttentionKind, int] = {
+            "full_attention": self.full_pages,
+            "sliding_attention": self.sliding_pages,
+        }
+        return {kind: count * self.page_tokens for kind, count in pages.items()}
 
     @property
     def window_pages(self) -> int:

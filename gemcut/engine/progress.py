@@ -57,6 +57,11 @@ class Progress:
         """Tokens of the reply so far."""
         return len(self.ids) - len(self.request.prompt_ids)
 
+    @property
+    def scores(self) -> bool:
+        """Whether the results of its prompt's rows are wanted; one sample of a request is enough."""
+        return self.request.score_prompt and self.sample == 0
+
     def begin(self, table: Table, computed: int, layout: PageLayout) -> None:
         """Runs from there on, its window to be kept at the boundaries and where known pages end."""
         self.table, self.computed, self.state, self.waits_for = table, computed, "running", None
@@ -94,12 +99,12 @@ class Progress:
 class PageRows:
     """Where rows of one sequence stand in the pages of one kind of layer.
 
-    slots: where each row's own keys and values go; the scratch slot for those that are there already.
-    pages: those that hold what the rows see, valid until the next step is planned.
+    known: keys and values of the positions below it are there already and are not written again.
+    pages: those that hold what the rows see and where they write, valid until the next step is planned.
     first_page: pages[0] holds the positions from first_page · page_tokens on.
     """
 
-    slots: tuple[int, ...]
+    known: int
     pages: Sequence[int]
     first_page: int
 
@@ -120,10 +125,14 @@ class Rows:
     kinds: Mapping[AttentionKind, PageRows]
 
     @property
+    def scores(self) -> bool:
+        """Whether the result of every row is wanted."""
+        return self.progress.scores and self.start < len(self.progress.request.prompt_ids)
+
+    @property
     def num_outputs(self) -> int:
         """How many of the rows, the last ones, have a result that is wanted."""
-        request = self.progress.request
-        if request.score_prompt and self.start < len(request.prompt_ids):
+        if self.scores:
             return len(self.ids)
         return self.num_drafts + 1 if self.chooses else 0
 

@@ -14,7 +14,7 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gemcut.engine.pages import SCRATCH, Hit, PageLayout, Pages
+from gemcut.engine.pages import Hit, PageLayout, Pages
 from gemcut.engine.progress import Key, Made, PageRows, Progress, Rows
 from gemcut.engine.request import Request
 from gemcut.errors import BadOption, RequestTooLarge
@@ -58,6 +58,24 @@ class Scheduler:
         self._drafts: Mapping[Key, Sequence[int]] = {}
         self._step: tuple[Rows, ...] = ()
 
+    def check_size(self, request: Request) -> None:
+        """Raises RequestTooLarge where it could not run even alone; any thread may ask."""
+        layout, prompt = self.layout, len(request.prompt_ids)
+        if request.most_tokens > layout.most_tokens:
+            raise RequestTooLarge(
+                f"the prompt has {prompt} tokens, up to {request.max_tokens} may follow, and the memory for "
+                f"keys and values holds {layout.most_tokens}; shorten the prompt, lower max_tokens, or raise "
+                "the engine's cache_bytes"
+            )
+        peak = layout.sliding_peak(request.most_tokens, request.media)
+        if peak > layout.sliding_pages - 1:
+            most = max(span.end - span.start for span in request.media)
+            raise RequestTooLarge(
+                f"an image of the prompt has {most} soft tokens, which are read at once and take {peak} pages"
+                f" of sliding layers, and there are {layout.sliding_pages - 1}; lower the image's tokens, or"
+                " raise the engine's cache_bytes"
+            )
+
     def add(self, request: Request) -> None:
         """Takes in a request.
 
@@ -65,7 +83,7 @@ class Scheduler:
         """
         assert request.prompt_ids, "an empty prompt is refused before"
         assert request.id not in self._samples, "two requests under way have the same id"
-        self._check_size(request)
+        self.check_size(request)
         samples = []
         for sample in range(request.num_samples):
             samples.append(Progress.of(request, sample, self._arrivals, self.layout))
@@ -100,6 +118,19 @@ class Scheduler:
         self._step = tuple(self._rows(progress, end) for progress, end in ends)
         return self._step
 
+    def abandon_step(self) -> None:
+        """Forgets the step that was planned and did not run; its sequences read again what they had."""
+        step, self._step = self._step, ()
+        for rows in reversed(step):
+            if rows.progress.state == "running":
+                self._preempt(rows.progress)
+
+    def lower_limits(self, step_tokens: int) -> None:
+        """Plans smaller steps from now on, between two steps."""
+        step_tokens = min(step_tokens, self.limits.step_tokens)
+        max_running = min(self.limits.max_running, step_tokens)
+        self.limits = Limits(step_tokens=step_tokens, max_running=max_running)
+
     def commit(self, made: Mapping[Key, Made]) -> tuple[Progress, ...]:
         """Ends the step: for each sequence that chooses, what it made.  Returns those that ended."""
         step, self._step = self._step, ()
@@ -114,23 +145,6 @@ class Scheduler:
                 self._end(progress)
                 ended.append(progress)
         return tuple(ended)
-
-    def _check_size(self, request: Request) -> None:
-        layout, prompt = self.layout, len(request.prompt_ids)
-        if request.most_tokens > layout.most_tokens:
-            raise RequestTooLarge(
-                f"the prompt has {prompt} tokens, up to {request.max_tokens} may follow, and the memory for "
-                f"keys and values holds {layout.most_tokens}; shorten the prompt, lower max_tokens, or raise "
-                "the engine's cache_bytes"
-            )
-        peak = layout.sliding_peak(request.most_tokens, request.media)
-        if peak > layout.sliding_pages - 1:
-            most = max(span.end - span.start for span in request.media)
-            raise RequestTooLarge(
-                f"an image of the prompt has {most} soft tokens, which are read at once and take {peak} pages"
-                f" of sliding layers, and there are {layout.sliding_pages - 1}; lower the image's tokens, or"
-                " raise the engine's cache_bytes"
-            )
 
     def _decode(self, progress: Progress) -> None:
         """Plans the next row of a reply, and its guesses as far as pages and budget go without harm."""
@@ -224,7 +238,7 @@ class Scheduler:
     def _hit(self, progress: Progress) -> Hit:
         request = progress.request
         hit = self.pages.find(progress.hashes.of_pages, len(progress.ids), request.media)
-        return replace(hit, tokens=0, window=(), key=None) if request.score_prompt else hit
+        return replace(hit, tokens=0, window=(), key=None) if progress.scores else hit
 
     def _waits(self, progress: Progress, hit: Hit) -> bool:
         """Whether a running request is about to read what this one has to read next.
@@ -270,11 +284,6 @@ class Scheduler:
         num_drafts = max(0, end - len(progress.ids))
         drafts = self._drafts[progress.key][:num_drafts] if num_drafts else ()
         found = table.num_found * size  # below, the full-attention layers have theirs already
-        places = [divmod(position, size) for position in range(start, end)]
-        full = [table.full[page] * size + at for page, at in places]
-        full[: max(0, found - start)] = [SCRATCH] * min(max(0, found - start), len(full))
-        first = table.first_sliding
-        sliding = [table.sliding[page - first] * size + at for page, at in places]
         return Rows(
             progress=progress,
             start=start,
@@ -282,8 +291,8 @@ class Scheduler:
             num_drafts=num_drafts,
             chooses=end >= len(progress.ids),
             kinds={
-                "full_attention": PageRows(tuple(full), table.full, 0),
-                "sliding_attention": PageRows(tuple(sliding), table.sliding, first),
+                "full_attention": PageRows(found, table.full, 0),
+                "sliding_attention": PageRows(0, table.sliding, table.first_sliding),
             },
         )
 

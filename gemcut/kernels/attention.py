@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.kernels.linear import multiplies_bfloat16
-from gemcut.kernels.native import SLICE, native_for
+from gemcut.kernels.native import LANES, native_for
 
 BAND_ROWS = 128  # rows of a piece: more waste arithmetic on keys that nobody sees, fewer cost calls
 
@@ -43,66 +43,14 @@ class Sight:
         return replace(self, mask=taken.view(self.groups, -1, taken.shape[-1]), causal=False, band=None)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Rows of one sequence of a step, and where the keys that they see lie in a pool of pages.
-
-    start, end: its rows of the step.  slots: (S,) int64, of keys in order of their positions.
-    mask: (T, S) bool; None where `causal` says it all: row t sees the first S - T + t + 1 keys, or every key.
-    """
-
-    start: int
-    end: int
-    slots: Tensor
-    mask: Tensor | None
-    causal: bool
-
-    @property
-    def sight(self) -> Sight:
-        """What its rows see of its keys."""
-        mask = None if self.mask is None else self.mask[None]
-        return Sight(groups=1, mask=mask, causal=self.causal)
-
-
-@dataclass(frozen=True)
-class PageSight:
-    """Which keys of a pool of pages each row of a step sees, sequence by sequence, all rows in order."""
-
-    pieces: tuple[Piece, ...]
-
-    def take(self, rows: Tensor, total: int) -> "PageSight":
-        """What `rows` (M,) of the `total` rows see, in order; sequences without any of them fall away."""
-        wanted, pieces, start = rows.tolist(), [], 0
-        for piece in self.pieces:
-            inside = [row - piece.start for row in wanted if piece.start <= row < piece.end]
-            if not inside:
-                continue
-            mask = piece.mask
-            if piece.causal:
-                mask = torch.ones(piece.end - piece.start, len(piece.slots), dtype=torch.bool).tril_()
-            taken = None if mask is None else mask[torch.tensor(inside)].to(piece.slots.device)
-            if taken is not None and len(inside) == 1 and bool(taken.all()):
-                taken = None
-            end = start + len(inside)
-            pieces.append(Piece(start, end, piece.slots, taken, causal=False))
-            start = end
-        return PageSight(tuple(pieces))
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight | PageSight) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
     """Softmax of q·k (scale 1) over the visible keys, times v.
 
-    q: (N, H, D).  k, v: (G·S, K, D), or pools of pages, (slots, K, D).  Returns (N, H·D).
+    q: (N, H, D).  k, v: (G·S, K, D).  Returns (N, H·D).
     The softmax runs in float32 at least.
     """
-    if isinstance(sight, PageSight):
-        parts = [
-            attend(q[piece.start : piece.end], k[piece.slots], v[piece.slots], piece.sight)
-            for piece in sight.pieces
-        ]
-        return torch.cat([q.new_empty(0, q.shape[1] * q.shape[2]), *parts])
     alone = len(q) == 1 and sight.mask is None
-    if alone and q.shape[-1] % SLICE == 0 and (native := native_for(q, k, v)) is not None:
+    if alone and q.shape[-1] % LANES == 0 and (native := native_for(q, k, v)) is not None:
         return native.attend_row(q, k, v)
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and not multiplies_bfloat16():
         return attend(q.float(), k.float(), v.float(), sight).to(q.dtype)

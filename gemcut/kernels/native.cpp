@@ -1,52 +1,14 @@
-// What a decode step does to its few rows of bfloat16: products with a weight matrix, bound by the memory's
-// bandwidth, and between them norms, rotations and the attention of one row, each in one call instead of ten.
+// What a decode step does to its few rows of bfloat16: products with a weight matrix, bound by the memory's bandwidth, and between
+// them norms and rotations, each in one call instead of ten.
 //
-// Built for the machine it runs on (see native.py); vectors are the compiler's own, so one source serves AVX2, AVX-512
-// and NEON. Everything is computed in float32, and rounded to bfloat16 where the plain forms round.
+// Built for the machine it runs on (see native.py). Everything is computed in float32, and rounded to bfloat16 where the plain
+// forms round.
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "vectors.h"
+
 #include <vector>
 
-#ifdef __AVX512F__
-constexpr int LANES = 16;
-#else
-constexpr int LANES = 8;
-#endif
 constexpr int CHUNK = 2 * LANES;  // weights in a vector of words
-
-typedef float floats __attribute__((vector_size(4 * LANES)));
-typedef uint32_t words __attribute__((vector_size(4 * LANES)));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
-
-static float widen(uint16_t half) {
-    const uint32_t bits = (uint32_t)half << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint16_t narrow(float value) {  // round to nearest, ties to even; NaN stays NaN
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)((bits >> 16) | 0x40);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-static float rounded(float value) { return widen(narrow(value)); }
-
-static inline floats load(const uint16_t *from) {
-    halves half;
-    std::memcpy(&half, from, sizeof half);
-    return (floats)(__builtin_convertvector(half, words) << 16);
-}
-
-static inline float sum(floats lanes) {
-    float total = 0.0f;
-    for (int lane = 0; lane < LANES; ++lane) total += lanes[lane];
-    return total;
-}
 
 // Each row of x with every chunk as its even values, then its odd ones; what is left behind the last chunk stays as it is.
 static std::vector<float> evens_then_odds(const uint16_t *x, int rows, int64_t in) {
@@ -156,47 +118,4 @@ extern "C" void norm_rotate(const uint16_t *x, const uint16_t *w, const uint16_t
             for (int64_t j = half; j < width; ++j)
                 y[j] = narrow(rounded(wide[j] * widen(cosine[j])) + rounded(wide[j - half] * widen(sine[j])));
         }
-}
-
-static float dot(const float *q, const uint16_t *k, int64_t width) {
-    floats total = {};
-    for (int64_t i = 0; i < width; i += LANES) {
-        floats part;
-        std::memcpy(&part, q + i, sizeof part);
-        total += part * load(k + i);
-    }
-    return sum(total);
-}
-
-constexpr int64_t SLICE = 64;  // values of a head that one thread adds up over all keys
-
-// One row that sees every key. q, y: (heads, width); k, v: (keys, kv_heads, width). width is a multiple of SLICE.
-extern "C" void attend_row(const uint16_t *q, const uint16_t *k, const uint16_t *v, uint16_t *y, int64_t keys,
-                           int64_t heads, int64_t kv_heads, int64_t width, int threads) {
-    const int64_t share = heads / kv_heads, slices = width / SLICE;
-    std::vector<float> wide(heads * width), weights(heads * keys);
-    for (int64_t i = 0; i < heads * width; ++i) wide[i] = widen(q[i]);
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static)
-        for (int64_t s = 0; s < keys; ++s)
-            for (int64_t h = 0; h < heads; ++h)
-                weights[h * keys + s] = dot(wide.data() + h * width, k + (s * kv_heads + h / share) * width, width);
-#pragma omp for schedule(static)
-        for (int64_t h = 0; h < heads; ++h) {
-            float *mine = weights.data() + h * keys, most = mine[0], total = 0.0f;
-            for (int64_t s = 1; s < keys; ++s) most = std::fmax(most, mine[s]);
-            for (int64_t s = 0; s < keys; ++s) total += mine[s] = std::exp(mine[s] - most);
-            for (int64_t s = 0; s < keys; ++s) mine[s] /= total;
-        }
-#pragma omp for schedule(static)
-        for (int64_t part = 0; part < heads * slices; ++part) {
-            const int64_t h = part / slices, start = part % slices * SLICE;
-            floats sums[SLICE / LANES] = {};
-            for (int64_t s = 0; s < keys; ++s)
-                for (int64_t i = 0; i < SLICE / LANES; ++i)
-                    sums[i] += weights[h * keys + s] * load(v + (s * kv_heads + h / share) * width + start + i * LANES);
-            for (int64_t i = 0; i < SLICE; ++i) y[h * width + start + i] = narrow(sums[i / LANES][i % LANES]);
-        }
-    }
 }

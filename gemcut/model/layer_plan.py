@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gemcut.config import AttentionKind, ExpertsConfig, Rope, TextConfig
+from gemcut.kernels.page_pool import RowLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,12 @@ class LayerSpec:
     def owns_kv(self) -> bool:
         """Whether it computes K and V itself."""
         return self.kv_layer == self.index
+
+    @property
+    def kv_rows(self) -> RowLayout:
+        """How its keys and values lie in pages: compactly where V is the projection that K is turned from."""
+        rotated_pairs = int(self.rope.rotated * self.head_dim // 2)
+        return RowLayout(self.head_dim, None if self.has_v_proj else 2 * rotated_pairs)
 
 
 def plan_layers(config: TextConfig) -> tuple[LayerSpec, ...]:

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from gemcut.config import AttentionKind, TextConfig
-from gemcut.kernels.attention import PageSight, Sight
+from gemcut.kernels.attention import Sight
+from gemcut.kernels.page_pool import PagePool
+from gemcut.kernels.page_sight import PageSight
 from gemcut.model.layer_plan import LayerSpec
 
 KeysValues = tuple[Tensor, Tensor]  # each (S, K, D)
+Seen = KeysValues | PagePool  # what a step's rows may see of a layer
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class PlainCache:
 class Writer(Protocol):
     """Takes a step's fresh keys and values to those of earlier steps."""
 
-    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> Seen:
         """Writes a layer's fresh K and V, (N, K, D) each; returns what the step's sights look at."""
         ...
 
@@ -110,44 +113,6 @@ class PlainWriter:
 
     def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
         """See `PlainCache.extend`."""
-        return self.cache.extend(spec, fresh, self.slots[spec.kind])
-
-
-class PagedCache:
-    """Keys and values of many sequences, each layer's in a pool of slots.
-
-    num_slots: of a pool, for each kind of layer.  Which slot holds what is for others to know.
-    """
-
-    def __init__(self, num_slots: Mapping[AttentionKind, int]) -> None:
-        self.num_slots = num_slots
-        self._layers: dict[int, KeysValues] = {}
-
-    @property
-    def cache_bytes(self) -> int:
-        """Memory held."""
-        return sum(2 * keys.numel() * keys.element_size() for keys, _ in self._layers.values())
-
-    def extend(self, spec: LayerSpec, fresh: KeysValues, slots: Tensor) -> KeysValues:
-        """Writes a layer's fresh K and V, (N, K, D) each, to slots (N,); returns the pools, (slots, K, D)."""
-        if spec.index not in self._layers:
-            shape = (self.num_slots[spec.kind], *fresh[0].shape[1:])
-            self._layers[spec.index] = (fresh[0].new_zeros(shape), fresh[1].new_zeros(shape))
-        pools = self._layers[spec.index]
-        for pool, new in zip(pools, fresh, strict=True):
-            pool[slots] = new
-        return pools
-
-
-@dataclass(frozen=True)
-class PageWriter:
-    """Writes into pages: each row to its slot, (N,) int64 for each kind of layer."""
-
-    cache: PagedCache
-    slots: Mapping[AttentionKind, Tensor]
-
-    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
-        """See `PagedCache.extend`."""
         return self.cache.extend(spec, fresh, self.slots[spec.kind])
 
 
@@ -172,7 +137,7 @@ class Step:
         sights = {kind: sight.take(rows, total) for kind, sight in self.sights.items()}
         return replace(self, positions=self.positions[rows], sights=sights, outputs=None)
 
-    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> Seen:
         """The K and V that this layer's rows see: the fresh ones, behind what the cache holds."""
         return fresh if self.writer is None else self.writer.extend(spec, fresh)
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from gemcut.config import AttentionKind, TextConfig
 from gemcut.model.block import Block
 from gemcut.model.embedding import EmbeddingTable, per_layer_inputs
-from gemcut.model.layer_plan import plan_layers
+from gemcut.model.layer_plan import LayerSpec, plan_layers
 from gemcut.model.math import inverse_frequencies, rotations
 from gemcut.model.projection import Linear, RmsNorm
-from gemcut.model.step import Embedded, KeysValues, Step
+from gemcut.model.step import Embedded, Seen, Step
 
 
 class TextModel(nn.Module):
@@ -34,6 +34,14 @@ class TextModel(nn.Module):
             )
             self.per_layer_model_projection = Linear(width, inner)
             self.per_layer_projection_norm = RmsNorm(per_layer, config.rms_norm_eps)
+
+    def kv_owners(self) -> dict[LayerSpec, Tensor]:
+        """The layers that own keys and values, and the weight (D,) of each one's k_norm."""
+        return {
+            spec: self.get_parameter(f"layers.{spec.index}.self_attn.k_norm.weight")
+            for spec in self.plan
+            if spec.owns_kv
+        }
 
     def embed(self, ids: Tensor) -> Embedded:
         """(N,) int64 token ids -> rows for `forward`."""
@@ -62,7 +70,7 @@ class TextModel(nn.Module):
 
         Layers that share K and V run for those rows only, since nobody else reads what they make.
         """
-        latest: dict[AttentionKind, KeysValues] = {}
+        latest: dict[AttentionKind, Seen] = {}
         outputs = step.outputs
         angles = self._rotations(step, embedded.hidden.dtype)
         for spec, layer in zip(self.plan, self.layers, strict=True):

@@ -128,9 +128,11 @@ class Simulation:
     def _write(self, rows: Rows, values: Sequence[int], written: set[tuple[AttentionKind, int]]) -> None:
         for kind, place in rows.kinds.items():
             pool = pool_of(self.scheduler, kind)
-            for slot, value in zip(place.slots, values[rows.start :], strict=True):
-                page = slot // self.layout.page_tokens
-                if slot != SCRATCH:
+            size = self.layout.page_tokens
+            for position, value in enumerate(values[rows.start :], rows.start):
+                page = place.pages[position // size - place.first_page]
+                slot = page * size + position % size
+                if position >= place.known:
                     assert page != SCRATCH
                     assert (kind, slot) not in written, "two rows write the same slot"
                     assert (pool.users[page], pool.kept[page]) == (1, 0), "the page is another's too"

@@ -36,10 +36,10 @@ def run_all(
         step += 1
         planned = scheduler.next_step({})
         results: dict[tuple[int, int], Made] = {}
-        for rows, logits in zip(planned, runner.run(planned, soft), strict=True) if planned else ():
+        for rows, hidden in zip(planned, runner.run(planned, soft), strict=True) if planned else ():
             if not rows.chooses:
                 continue
-            token = int(logits[-1].argmax())
+            token = int(runner.logits(hidden[-1:]).argmax())
             reply = made[rows.progress.request.id]
             reply.append(token)
             results[rows.progress.key] = Made((token,), ended=len(reply) == rows.progress.request.max_tokens)
@@ -99,7 +99,7 @@ def test_media_go_through_pages_as_through_the_naive_loop(model: Gemma4, step_to
     requests, soft = [], {}
     whole = text.bidirectional_images
     for number, (before, tokens) in enumerate([(5, 9), (3, 40), (5, 9)]):
-        ids = [*range(10, 10 + before), *[image] * tokens, *range(20, 31)]
+        ids = [*range(110, 110 + before), *[image] * tokens, *range(120, 131)]
         span = MediaSpan(before, before + tokens, bytes([tokens]), whole)
         requests.append(Request(id=number, prompt_ids=tuple(ids), max_tokens=8, media=(span,)))
         first = generator.manual_seed(tokens)

@@ -1,6 +1,9 @@
 """What all tests share."""
 
+import os
 from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: its kernels run on the CPU
 
 import pytest
 import torch

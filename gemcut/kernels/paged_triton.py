@@ -1,11 +1,12 @@
-"""Attention of decode rows over pages, in Triton: what paged_attention.py does on CUDA where triton is there.
+"""Attention of few rows a sequence over pages, in Triton: for CUDA.
 
-A program takes the query heads that share a key head, over a part of what one row sees, so every key and value
-is read once: a compact row is 640 numbers where 1,024 would do the same.  Where there are several parts, a
-second kernel puts their results together.
+A program takes the query heads that share a key head, over a part of what one row sees, so a key and its
+value are read once: 640 numbers of a compact row, where K and V apart have 1,024.  Where there are several
+parts, a second kernel puts their results together.
 
-Letters: N rows, one a sequence, H query heads, K key/value heads, D head width, R rotated dimensions, E numbers
-of a head's row in the pool, S parts.
+Letters: N rows of a step, M of them that are attended here, B sequences, P pages of the longest table, H
+query heads, K key/value heads, D head width, R rotated dimensions, E numbers of a head's row in the pool, S
+parts.
 """
 
 import functools
@@ -16,14 +17,14 @@ import triton.language as tl
 from torch import Tensor
 
 from gemcut.kernels.page_pool import PagePool
-from gemcut.kernels.page_sight import PageSight
+from gemcut.kernels.page_sight import FEW_ROWS, PageSight
 
 LEAST_PART = 128  # keys: reading them takes much longer than writing the part's result and merging it
 PROGRAMS_A_PROCESSOR = 2  # one computes while the other waits for memory
 LEAST_ROWS = 16  # of a matrix that tl.dot multiplies, and columns
 PART_TILE, WIDTH_TILE = 32, 128  # of the merging kernel: parts and numbers at a time
 SHARED_BYTES = 96 * 1024  # of a program: an RTX 4090 has 99 KiB, and an H200 room for two programs
-TILES = (  # keys at a time; stages of Triton's pipeline; blocks that it then holds, so that one loads while one computes
+TILES = (  # keys at a time; stages of Triton's pipeline; blocks that it holds: one comes, one is worked on
     (32, 5, 2),
     (16, 5, 2),
     (16, 2, 1),
@@ -39,27 +40,28 @@ def serves(q: Tensor, pool: PagePool) -> bool:
     return pool.scales is None and q.dtype in dtypes and width >= LEAST_ROWS and width & (width - 1) == 0
 
 
-def attend_decode(q: Tensor, pool: PagePool, sight: PageSight) -> Tensor:
-    """Softmax of q·k (scale 1) over the keys that each row sees, times v, all sums in float32.
+def attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> None:
+    """Fills the rows of `out` (N, H, D) whose sequences have few of them; q: (N, H, D).
 
-    q: (N, H, D), one row of each sequence of the sight.  Returns (N, H, D).  Rows that see nothing get zeros.
-    Nothing is decided by what tensors hold, so a CUDA graph can record it.
+    All sums are float32.  A row that sees nothing gets zeros.  The host looks at nothing that the device's
+    tensors hold, so a CUDA graph can record it.
     """
-    rows, heads, width = q.shape
+    assert q.is_contiguous()
+    assert out.is_contiguous()
+    rows, sequences = sight.short
+    heads, width = q.shape[1:]
     kv_heads, rotated = pool.rows.shape[1], pool.layout.rotated
-    assert rows == len(sight.tables), "one row a sequence"
     group = heads // kv_heads
     group_rows = max(LEAST_ROWS, triton.next_power_of_2(group))
     own = width if rotated is None else rotated  # the numbers of a value that its key does not hold
     loaded = max(LEAST_ROWS, triton.next_power_of_2(own))
     block, stages = _tile(group_rows * width, width + loaded, q.element_size())
-    parts = _num_parts(rows * kv_heads, sight, q.device)
-    out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    result = out if parts == 1 else q.new_empty(rows, heads, parts, width, dtype=torch.float32)
-    top, total = q.new_empty(2, rows, heads, parts, dtype=torch.float32)
+    parts = _num_parts(len(rows) * kv_heads, sight, q.device)
+    result = out if parts == 1 else q.new_empty(len(rows), heads, parts, width, dtype=torch.float32)
+    top, total = q.new_empty(2, len(rows), heads, parts, dtype=torch.float32)
     with torch.cuda.device_of(q):
-        _attend_part[(rows, kv_heads, parts)](
-            *(q.contiguous(), pool.rows, sight.tables, sight.first, sight.lows, sight.highs),
+        _attend_part[(len(rows), kv_heads, parts)](
+            *(q, pool.rows, rows, sequences, sight.tables, sight.first, sight.lows, sight.highs),
             *(result, top, total, sight.tables.stride(0)),
             LEAST_PART=LEAST_PART,
             FIXED_PART=sight.part_tokens,
@@ -77,15 +79,14 @@ def attend_decode(q: Tensor, pool: PagePool, sight: PageSight) -> Tensor:
         )
         if parts > 1:
             tile = min(width, WIDTH_TILE)
-            _merge_parts[(rows, heads, width // tile)](
-                *(result, top, total, sight.lows, sight.highs, out, parts),
+            _merge_parts[(len(rows), heads, width // tile)](
+                *(result, top, total, rows, sight.lows, sight.highs, out, parts),
                 LEAST_PART=LEAST_PART,
                 FIXED_PART=sight.part_tokens,
                 WIDTH=width,
                 PART_TILE=PART_TILE,
                 WIDTH_TILE=tile,
             )
-    return out
 
 
 def _tile(query_numbers: int, row_numbers: int, num_bytes: int) -> tuple[int, int]:
@@ -98,12 +99,13 @@ def _tile(query_numbers: int, row_numbers: int, num_bytes: int) -> tuple[int, in
 
 def _num_parts(programs: int, sight: PageSight, device: torch.device) -> int:
     """Into how many parts each row's keys are cut, `programs` being those without any cut."""
-    capacity = sight.tables.shape[1] * sight.page_tokens
-    most_keys = capacity if sight.window is None else min(capacity, sight.window)
+    most_keys = sight.tables.shape[1] * sight.page_tokens
+    if sight.window is not None:
+        most_keys = min(most_keys, sight.window + FEW_ROWS)  # a row of an image sees the image's rest too
     if sight.part_tokens is not None:
-        return triton.cdiv(most_keys, sight.part_tokens)
-    wanted = triton.cdiv(PROGRAMS_A_PROCESSOR * _processors(device), programs)
-    return max(1, min(wanted, triton.cdiv(most_keys, LEAST_PART)))
+        return -(-most_keys // sight.part_tokens)
+    wanted = -(-PROGRAMS_A_PROCESSOR * _processors(device) // programs)
+    return max(1, min(wanted, -(-most_keys // LEAST_PART)))
 
 
 @functools.cache
@@ -125,14 +127,16 @@ def _part_length(keys, num_parts, LEAST_PART: tl.constexpr, FIXED_PART: tl.const
 @triton.jit
 def _attend_part(
     q_at,  # (N, H, D)
-    rows_at,  # (slots, K, E)
-    tables_at,  # (N, pages) int32
-    first_at,  # (N,) the position of each table's first slot
-    lows_at,  # (N,) the row sees positions low to high - 1
-    highs_at,
-    result_at,  # (N, H, S, D), divided by the weights' sum where S is 1
-    top_at,  # (N, H, S) the highest score, to the base 2
-    total_at,  # (N, H, S) the sum of the weights
+    pool_at,  # (slots, K, E)
+    rows_at,  # (M,) which row a program takes
+    sequences_at,  # (M,) and of which sequence it is
+    tables_at,  # (B, P)
+    first_at,  # (B,) position of each table's first slot
+    lows_at,  # (N,) a row sees positions low to high - 1
+    highs_at,  # (N,)
+    result_at,  # (M, H, S, D) sums of weighted values; where S is 1, (N, H, D), divided by the weights' sum
+    top_at,  # (M, H, S) the highest score, to the base 2
+    total_at,  # (M, H, S) the sum of the weights
     table_stride,
     LEAST_PART: tl.constexpr,
     FIXED_PART: tl.constexpr,
@@ -146,9 +150,10 @@ def _attend_part(
     BLOCK: tl.constexpr,
     WHOLE: tl.constexpr,  # whether S is 1
 ):
-    row, kv_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    number, kv_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     kv_heads, num_parts = tl.num_programs(1), tl.num_programs(2)
-    first, low, high = tl.load(first_at + row), tl.load(lows_at + row), tl.load(highs_at + row)
+    row, sequence = tl.load(rows_at + number), tl.load(sequences_at + number)
+    first, low, high = tl.load(first_at + sequence), tl.load(lows_at + row), tl.load(highs_at + row)
     length = _part_length(high - low, num_parts, LEAST_PART, FIXED_PART)
     start = low + part * length
     end = tl.minimum(high, start + length)
@@ -164,9 +169,9 @@ def _attend_part(
     for begin in range(start, end, BLOCK):
         place = begin - first + tl.arange(0, BLOCK)  # of each key in the table
         seen = place < end - first
-        page = tl.load(tables_at + row * table_stride + place // PAGE_TOKENS, mask=seen, other=0)
+        page = tl.load(tables_at + sequence * table_stride + place // PAGE_TOKENS, mask=seen, other=0)
         slot = (page * PAGE_TOKENS + place % PAGE_TOKENS).to(tl.int64)
-        key_at = rows_at + (slot * kv_heads + kv_head)[:, None] * NUMBERS
+        key_at = pool_at + (slot * kv_heads + kv_head)[:, None] * NUMBERS
         own_at = key_at + (NUMBERS - OWN)
         k = tl.load(key_at + column, mask=seen[:, None], other=0.0)  # (BLOCK, D)
         v = tl.load(own_at + own, mask=seen[:, None] & (own < OWN), other=0.0)  # (BLOCK, OWN), V's last
@@ -181,12 +186,12 @@ def _attend_part(
             from_k = from_k * shrink[:, None] + tl.dot(weights, k, input_precision="ieee")
         top = higher
 
-    at = head * num_parts + part
-    written = real
+    at, written = head, real
     if WHOLE:
         divisor = tl.where(total > 0, total, 1.0)[:, None]  # a row that sees nothing gets zeros
         from_own, from_k = from_own / divisor, from_k / divisor
     else:
+        at = ((number * kv_heads + kv_head) * GROUP + in_group) * num_parts + part
         written = real & (start < end)
         tl.store(top_at + at, top, mask=written)
         tl.store(total_at + at, total, mask=written)
@@ -198,9 +203,10 @@ def _attend_part(
 
 @triton.jit
 def _merge_parts(
-    result_at,  # (N, H, S, D), as the other kernel left it; parts without keys were not written
-    top_at,  # (N, H, S)
-    total_at,  # (N, H, S)
+    result_at,  # (M, H, S, D), as the other kernel left it; parts without keys were not written
+    top_at,  # (M, H, S)
+    total_at,  # (M, H, S)
+    rows_at,  # (M,)
     lows_at,  # (N,)
     highs_at,  # (N,)
     out_at,  # (N, H, D)
@@ -211,8 +217,8 @@ def _merge_parts(
     PART_TILE: tl.constexpr,
     WIDTH_TILE: tl.constexpr,
 ):
-    row = tl.program_id(0)
-    head = row * tl.num_programs(1) + tl.program_id(1)
+    row = tl.load(rows_at + tl.program_id(0))
+    head = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
     column = tl.program_id(2) * WIDTH_TILE + tl.arange(0, WIDTH_TILE)
     keys = tl.load(highs_at + row) - tl.load(lows_at + row)
     filled = tl.cdiv(keys, _part_length(keys, num_parts, LEAST_PART, FIXED_PART))
@@ -231,4 +237,5 @@ def _merge_parts(
         total = total * shrink + tl.sum(weights * totals, 0)
         out = out * shrink + tl.sum(weights[:, None] * values, 0)
         top = higher
-    tl.store(out_at + head * WIDTH + column, out / tl.where(total > 0, total, 1.0))
+    to = out_at + (row * tl.num_programs(1) + tl.program_id(1)) * WIDTH
+    tl.store(to + column, out / tl.where(total > 0, total, 1.0))

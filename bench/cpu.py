@@ -26,7 +26,7 @@ CONTEXT = 128  # tokens before the decoded ones
 def ours(folder: Path) -> tuple[Generate, dict[str, float]]:
     """Gemcut's naive loop, and what a step must read and compute."""
     from gemcut.api import Gemma
-    from gemcut.engine.sampling import SamplingParams
+    from gemcut.engine.sampling_params import SamplingParams
 
     gemma = Gemma.load(str(folder), device="cpu")
     text = gemma.model.model.language_model

@@ -253,7 +253,7 @@ class Gemma:
         yield from deltas_of(parser.finish(), stops)
         if rest := stops.flush():
             yield Delta("text", rest)
-        usage = Usage(len(prompt.token_ids), clock.count)
+        usage = Usage(len(prompt.token_ids), clock.count, stream.num_cached)
         finish = Finish(stops.reason, usage, clock.timing())
         yield Delta("finish", finish=finish, logprobs=tuple(waiting))
 

@@ -13,10 +13,14 @@ from gemcut.prompt.parse import TextDelta, ThoughtDelta, ToolCallMalformed, Tool
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens read and made."""
+    """Tokens read and made.
+
+    cached_tokens: of the prompt's, those whose keys and values another request had computed.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
 
 
 @dataclass(frozen=True)

@@ -294,3 +294,24 @@ def test_an_engine_of_its_own_size_says_what_fits(gemma: Gemma) -> None:
     small.close()
     with pytest.raises(EngineFailed, match="closed"):
         small.reply("Hi")
+
+
+def test_a_beginning_that_was_read_before_is_not_read_again(gemma: Gemma) -> None:
+    """Across turns, and across users who share a system prompt; the replies are those without."""
+    system = {"role": "system", "content": "Be brief. " * 12}
+
+    def talk(*texts: str) -> list[dict[str, str]]:
+        roles = ("user", "assistant")
+        return [system, *({"role": roles[i % 2], "content": text} for i, text in enumerate(texts))]
+
+    first = gemma.reply(talk("Hi"), sampling=GREEDY)
+    turn = gemma.reply(talk("Hi", first.text, "And now?"), sampling=GREEDY)
+    user = gemma.reply(talk("Who?"), sampling=GREEDY)
+    read_once = len(gemma.prompt([system]).token_ids) - 16
+    assert first.usage.cached_tokens == 0
+    assert turn.usage.cached_tokens > first.usage.prompt_tokens - 16
+    assert read_once - 16 < user.usage.cached_tokens <= read_once + 16
+    for texts, reply in ((("Hi", first.text, "And now?"), turn), (("Who?",), user)):
+        fresh = Gemma(gemma._loaded)
+        assert fresh.reply(talk(*texts), sampling=GREEDY).text == reply.text
+        fresh.close()

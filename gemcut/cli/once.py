@@ -54,6 +54,7 @@ def reply_json(reply: Reply, source: str) -> dict[str, Any]:
         "usage": {
             "prompt_tokens": reply.usage.prompt_tokens,
             "completion_tokens": reply.usage.completion_tokens,
+            "cached_tokens": reply.usage.cached_tokens,
         },
         "timing": {
             "first_token_s": round(reply.timing.first_token_s, 4),

@@ -48,7 +48,9 @@ class Engine:
         self.memory = memory
         device = model.model.language_model.norm.weight.device
         sampler = BatchSampler(limits.max_running, model.config.text.vocab_size, device)
-        self._loop = _Loop(Scheduler(memory.layout, limits), Runner(model, memory.layout), sampler)
+        self._loop = _Loop(
+            Scheduler(memory.layout, limits), Runner(model, memory.layout, memory.int8), sampler
+        )
         self._thread = threading.Thread(target=self._loop.run, name="gemcut-engine", daemon=True)
         self._thread.start()
         self.close = weakref.finalize(self, _stop, self._loop, self._thread)  # also at the program's end
@@ -241,6 +243,7 @@ class _Loop:
     def _slot(self, sample: _Sample, rows: Rows) -> int:
         """The sampler's slot of a running sample; those that had to give way hand theirs over."""
         if sample.slot is None:
+            sample.stream.num_cached = rows.progress.num_cached or 0
             if not self._free_slots:
                 self._take_slots_of_the_waiting()
             slot = self._free_slots.pop()

@@ -2,7 +2,8 @@
 
 Full-attention layers keep every token, sliding layers a window of each sequence, layers that reuse another's
 K and V nothing.  Where V is the normalised projection n and K its rotation (12B, 26B, 31B), a compact row
-holds n, and of K only the rotated quarter: 640 values a head instead of 1,024.
+holds n, and of K only the rotated quarter: 640 values a head instead of 1,024.  In int8 each part of a row
+has a scale beside it.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from gemcut.engine.scheduler import Limits
 from gemcut.errors import BadOption
 
 GB = 10**9
+INT8_BYTES = 1
+SCALE_BYTES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +37,28 @@ class KindMemory:
 def kind_memory(text: TextConfig, kind: AttentionKind, value_bytes: int, compact: bool) -> KindMemory:
     """What a token takes in one kind of layer.
 
-    value_bytes: of one number, 2 in bfloat16.  compact: keep K = V rows in their compact form.
+    value_bytes: of one number, 2 in bfloat16, 1 in int8.  compact: keep K = V rows in their compact form.
     """
     sliding = kind == "sliding_attention"
     heads = text.num_key_value_heads if sliding else text.num_global_key_value_heads
     width = text.head_dim if sliding else text.global_head_dim
-    values = 2 * width
+    values, parts = 2 * width, 2
     if compact and text.attention_k_eq_v and not sliding:
-        values = width + round(text.global_rope.rotated * width)
+        values, parts = width + round(text.global_rope.rotated * width), 3
+    scale_bytes = parts * SCALE_BYTES if value_bytes == INT8_BYTES else 0
     layers = text.layer_types[: text.first_shared_layer].count(kind)
-    return KindMemory(layers=layers, layer_bytes=heads * values * value_bytes)
+    return KindMemory(layers=layers, layer_bytes=heads * (values * value_bytes + scale_bytes))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """Memory for keys and values, cut into the pages of both kinds of layers."""
+    """Memory for keys and values, cut into the pages of both kinds of layers.
+
+    value_bytes: of one number, 1 in int8.
+    """
 
     text: TextConfig
+    value_bytes: int
     full: KindMemory
     sliding: KindMemory
     layout: PageLayout
@@ -64,6 +72,11 @@ class MemoryPlan:
         return tokens * (full + self.layout.sliding_pages * self.sliding.token_bytes)
 
     @property
+    def int8(self) -> bool:
+        """Whether rows are kept in int8."""
+        return self.value_bytes == INT8_BYTES
+
+    @property
     def num_windows(self) -> int:
         """How many windows of sliding layers fit: of sequences that run, and kept for those to come."""
         return (self.layout.sliding_pages - 1) // (self.layout.window_pages + 1)
@@ -75,8 +88,8 @@ class MemoryPlan:
     def lines(self) -> list[str]:
         """What a user is told at the start."""
         full, sliding, layout = self.full, self.sliding, self.layout
-        usual = kind_memory(self.text, "full_attention", 1, compact=False).layer_bytes
-        own = kind_memory(self.text, "full_attention", 1, compact=True).layer_bytes
+        usual = kind_memory(self.text, "full_attention", self.value_bytes, compact=False).layer_bytes
+        own = full.layer_bytes
         whole, window = self.sequence_bytes(self.context)
         lines = [
             f"memory for keys and values: {_gb(self.cache_bytes)} in pages of {layout.page_tokens} tokens",
@@ -122,7 +135,9 @@ def plan_memory(
         sliding_pages=least + more,
     )
     context = min(text.max_position_embeddings, layout.most_tokens)
-    return MemoryPlan(text=text, full=full, sliding=sliding, layout=layout, context=context)
+    return MemoryPlan(
+        text=text, value_bytes=value_bytes, full=full, sliding=sliding, layout=layout, context=context
+    )
 
 
 def _gb(count: int) -> str:

@@ -3,11 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from gemcut.config import TextConfig
-from gemcut.engine.memory import MemoryPlan, kind_memory, plan_memory
+from gemcut.engine.memory import INT8_BYTES, MemoryPlan, kind_memory, plan_memory
 from gemcut.engine.scheduler import Limits
 from gemcut.errors import BadOption
 
@@ -27,6 +28,7 @@ class EngineOptions:
     page_tokens: what beginnings that requests share are cut to.
     step_tokens: read or made in one step of the model, by all requests together; None is 512 (GPU: 2,048).
     max_running: requests that hold memory at once, the others wait; None is 16 (GPU: 256).
+    kv_dtype: "int8" keeps keys and values in half the memory, not quite exactly; None in the model's dtype.
 
     Raises BadOption for values that no engine can have.
     """
@@ -35,12 +37,15 @@ class EngineOptions:
     page_tokens: int = PAGE_TOKENS
     step_tokens: int | None = None
     max_running: int | None = None
+    kv_dtype: Literal["int8"] | None = None
 
     def __post_init__(self) -> None:
         given = {"cache_bytes": self.cache_bytes, "page_tokens": self.page_tokens}
         for name, value in given.items():
             if value is not None and value < 1:
                 raise BadOption(f"{name} is {value}; it must be at least 1")
+        if self.kv_dtype not in (None, "int8"):
+            raise BadOption(f'kv_dtype is {self.kv_dtype!r}; it may be "int8", or None')
 
     def limits(self, device: torch.device) -> Limits:
         """How much runs at once.  Raises BadOption."""
@@ -52,10 +57,11 @@ class EngineOptions:
     def memory(self, text: TextConfig, device: torch.device, dtype: torch.dtype) -> MemoryPlan:
         """How the memory for keys and values is cut up.  Raises BadOption where there is too little."""
         limits = self.limits(device)
+        value_bytes = dtype.itemsize if self.kv_dtype is None else INT8_BYTES
         cache_bytes = self.cache_bytes
         if cache_bytes is None:
-            cache_bytes = min(free_bytes(device), _most_bytes(text, limits, dtype.itemsize, self.page_tokens))
-        return plan_memory(text, cache_bytes, dtype.itemsize, self.page_tokens, limits)
+            cache_bytes = min(free_bytes(device), _most_bytes(text, limits, value_bytes, self.page_tokens))
+        return plan_memory(text, cache_bytes, value_bytes, self.page_tokens, limits)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -17,6 +17,7 @@ class Progress:
 
     arrival: smaller for those that came earlier.
     ids: the prompt and what has followed.  computed: how many of them have their keys and values in pages.
+    num_cached: how many were there already when it began for the first time.
     hashes: of the whole pages of `ids`.  edges: where the window is to be kept once it is computed.
     sliding_peak: the most sliding pages that it must hold at once.
     waits_for: hash of a page that another request is computing for both.
@@ -30,6 +31,7 @@ class Progress:
     sliding_peak: int
     state: Literal["waiting", "running", "ended"] = "waiting"
     computed: int = 0
+    num_cached: int | None = None
     table: Table = field(default_factory=Table)
     edges: set[int] = field(default_factory=set)
     waits_for: bytes | None = None
@@ -65,6 +67,7 @@ class Progress:
     def begin(self, table: Table, computed: int, layout: PageLayout) -> None:
         """Runs from there on, its window to be kept at the boundaries and where known pages end."""
         self.table, self.computed, self.state, self.waits_for = table, computed, "running", None
+        self.num_cached = computed if self.num_cached is None else self.num_cached
         last = len(self.request.prompt_ids) - 1  # the same prompt again computes one token at least
         places = (*self.request.boundaries, last, table.num_found * layout.page_tokens)
         edges = {self.edge(position, layout) for position in places}

@@ -23,9 +23,8 @@ class Runner:
     soft: of each request by its id, the soft tokens (S, C) of all its media, in order.
     """
 
-    def __init__(self, model: Gemma4, layout: PageLayout, int8: bool = False) -> None:
+    def __init__(self, model: Gemma4, layout: PageLayout, int8: bool) -> None:
         self.model = model
-        self.layout = layout
         self.device = model.model.language_model.norm.weight.device
         self.cache = PagedCache(model.model.language_model.kv_owners(), layout.slots, int8)
         self._builder = BatchBuilder(layout, self.cache, self.device)

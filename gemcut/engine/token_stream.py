@@ -11,12 +11,15 @@ from gemcut.engine.progress import Key
 class TokenStream(Iterator[Token]):
     """The tokens of one sample as they are made; `close` ends it early.
 
-    prompt_logprobs: of each token of the prompt but the first, where asked for; complete once a token came.
+    Both are known once a token came:
+    prompt_logprobs: of each token of the prompt but the first, where asked for.
+    num_cached: how many of the prompt's tokens were not computed for this request.
     """
 
     def __init__(self, key: Key, cancel: Callable[[Key], None]) -> None:
         self.key = key
         self.prompt_logprobs: list[TokenLogprobs] = []
+        self.num_cached = 0
         self._cancel = cancel
         self._queue: queue.SimpleQueue[Token | Exception | None] = queue.SimpleQueue()
         self._ended = False

@@ -78,7 +78,7 @@ class FakeGemma(Gemma):
 def finish(reason: FinishReason = "stop", tokens_per_s: float = 85.26) -> Delta:
     """The last piece of an answer of 12 tokens."""
     usage, timing = (
-        Usage(prompt_tokens=7, completion_tokens=12),
+        Usage(prompt_tokens=7, completion_tokens=12, cached_tokens=0),
         Timing(first_token_s=0.123, tokens_per_s=tokens_per_s),
     )
     return Delta("finish", finish=Finish(reason, usage, timing))

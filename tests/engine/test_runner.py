@@ -27,7 +27,7 @@ def run_all(
     model: Gemma4, layout: PageLayout, limits: Limits, requests: list[Request], soft: dict[int, Tensor]
 ) -> dict[int, list[int]]:
     """The greedy replies of all requests, of which one comes every other step."""
-    scheduler, runner = Scheduler(layout, limits), Runner(model, layout)
+    scheduler, runner = Scheduler(layout, limits), Runner(model, layout, int8=False)
     made: dict[int, list[int]] = {request.id: [] for request in requests}
     coming, step = list(requests), 0
     while coming or scheduler.waiting or scheduler.running:

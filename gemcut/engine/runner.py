@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gemcut.engine.batch import BatchBuilder
+from gemcut.engine.graphs import DecodeGraphs, recorder_for
 from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Rows
 from gemcut.model.gemma4 import Gemma4
@@ -28,12 +29,17 @@ class Runner:
         self.device = model.model.language_model.norm.weight.device
         self.cache = PagedCache(model.model.language_model.kv_owners(), layout.slots, int8)
         self._builder = BatchBuilder(layout, self.cache, self.device)
+        record = recorder_for(model, self.cache)
+        self._graphs = None if record is None else DecodeGraphs(model, self.cache, layout, record)
 
     @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Tensor]:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = self._builder.build(planned)
-        hidden = self.model(self._embedded(batch.ids, planned, soft), batch.step)
+        embedded = self._embedded(batch.ids, planned, soft)
+        hidden = None if self._graphs is None else self._graphs.run(embedded, batch.step)
+        if hidden is None:
+            hidden = self.model(embedded, batch.step)
         return list(torch.split(hidden, list(batch.num_outputs)))
 
     @torch.inference_mode()

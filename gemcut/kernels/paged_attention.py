@@ -45,7 +45,7 @@ def _attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -
     if (native := native_for_pages(q, pool)) is not None:
         native.attend_pages(q, pool, sight, out)
         return True
-    if q.device.type == "cuda" and (triton := triton_form()) is not None and triton.serves(q, pool):
+    if q.device.type == "cuda" and (triton := triton_form()) is not None and triton.serves(q.dtype, pool):
         triton.attend_few_rows(q, pool, sight, out)
         return True
     return False

@@ -33,11 +33,11 @@ LOWEST = tl.constexpr(-1e30)  # below every score, and finite: the difference of
 LOG2_E = tl.constexpr(1.4426950408889634)
 
 
-def serves(q: Tensor, pool: PagePool) -> bool:
-    """Whether these are widths and types that the kernels are made for."""
-    width = q.shape[-1]
-    dtypes = torch.bfloat16, torch.float16, torch.float32
-    return pool.scales is None and q.dtype in dtypes and width >= LEAST_ROWS and width & (width - 1) == 0
+def serves(dtype: torch.dtype, pool: PagePool) -> bool:
+    """Whether the kernels are made for such a pool, and queries of this dtype."""
+    width = pool.layout.width
+    known = dtype == pool.rows.dtype and dtype in (torch.bfloat16, torch.float16, torch.float32)
+    return known and width >= LEAST_ROWS and width & (width - 1) == 0
 
 
 def attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> None:

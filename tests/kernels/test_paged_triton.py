@@ -47,7 +47,7 @@ def compact(given: Paged, rotated: int) -> Paged:
 
 def by_triton(given: Paged) -> Tensor:
     def few(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> bool:
-        assert paged_triton.serves(q, pool)
+        assert paged_triton.serves(q.dtype, pool)
         paged_triton.attend_few_rows(q, pool, sight, out)
         return True
 
@@ -162,13 +162,13 @@ def test_small_mistakes_are_seen(mutant: str) -> None:
 
 def test_what_the_kernels_are_not_made_for_is_left_to_the_plain_form() -> None:
     given = paged(DECODES, None, (4, 2), 16)
-    assert not paged_triton.serves(given.q, given.pool)  # float64
+    assert not paged_triton.serves(given.q.dtype, given.pool)  # float64
     small = given.cast(torch.float16)
-    assert paged_triton.serves(small.q, small.pool)
+    assert paged_triton.serves(small.q.dtype, small.pool)
     wide = paged(DECODES, None, (4, 2), 48).cast(torch.float16)
-    assert not paged_triton.serves(wide.q, wide.pool)
+    assert not paged_triton.serves(wide.q.dtype, wide.pool)
     int8 = PagePool.empty(given.pool.layout, 4, 2, small.pool.weight, int8=True)
-    assert not paged_triton.serves(small.q, int8)
+    assert not paged_triton.serves(small.q.dtype, int8)
 
 
 def test_a_long_context_alone_is_cut_into_many_parts_and_a_batch_into_none() -> None:

@@ -1,11 +1,11 @@
-"""The engine on this CPU: many requests at once, one after another, and in transformers; beginnings read once.
+"""The engine on this CPU: many requests at once, one after another, in transformers; shared beginnings.
 
     python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2]
 
 FOLDER holds a checkpoint, e.g. E2B's real shapes with random weights.  Each side runs in a process of its own
-and they take turns.  transformers 5.23's continuous batching (`generate_batch`) refuses Gemma 4, whose layers
-have heads of two widths, so `generate()` on the whole batch stands for it: all prompts are of one length, which
-is its best case.  Every prompt is new, unless its beginning is what is measured.
+and they take turns.  transformers 5.23's continuous batching (`generate_batch`) refuses Gemma 4, whose
+layers have heads of two widths, so `generate()` on the whole batch stands for it: all prompts are of one
+length, which is its best case.  Every prompt is new, unless its beginning is what is measured.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import gemcut
+from gemcut.kernels.native import Native, native
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits, and for long where the machine is busy
 
@@ -29,3 +30,11 @@ def nano() -> Path:
     if not (folder / "model.safetensors").is_file():
         pytest.skip("nano is not trained: python -m recipes.nano train")
     return folder
+
+
+@pytest.fixture
+def built() -> Native:
+    kernels = native()
+    if kernels is None:
+        pytest.skip("no C++ compiler here to build the native kernels")
+    return kernels

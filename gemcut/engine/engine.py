@@ -25,7 +25,6 @@ from gemcut.engine.sampling import BatchSampler
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import EngineFailed, RequestTooLarge
-from gemcut.model.gemma4 import Gemma4
 
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
 
@@ -44,13 +43,10 @@ class _Sample:
 class Engine:
     """Runs the requests of many callers together.  Its thread ends with it."""
 
-    def __init__(self, model: Gemma4, memory: MemoryPlan, limits: Limits) -> None:
+    def __init__(self, runner: Runner, memory: MemoryPlan, limits: Limits) -> None:
         self.memory = memory
-        device = model.model.language_model.norm.weight.device
-        sampler = BatchSampler(limits.max_running, model.config.text.vocab_size, device)
-        self._loop = _Loop(
-            Scheduler(memory.layout, limits), Runner(model, memory.layout, memory.int8), sampler
-        )
+        sampler = BatchSampler(limits.max_running, runner.model.config.text.vocab_size, runner.device)
+        self._loop = _Loop(Scheduler(memory.layout, limits), runner, sampler)
         self._thread = threading.Thread(target=self._loop.run, name="gemcut-engine", daemon=True)
         self._thread.start()
         self.close = weakref.finalize(self, _stop, self._loop, self._thread)  # also at the program's end

@@ -14,6 +14,7 @@ from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import check_prompt
 from gemcut.engine.options import EngineOptions
 from gemcut.engine.request import Request
+from gemcut.engine.runner import Runner
 from gemcut.engine.sampling_params import Sampling, SamplingParams
 from gemcut.engine.stop_conditions import StopConditions
 from gemcut.engine.token_stream import TokenStream
@@ -49,7 +50,7 @@ class Generator:
         self._starting = Lock()
         self._engine: Engine | None = None
         self._request_ids = itertools.count()
-        self.encoder = MediaEncoder(loaded.model)
+        self.encoder = MediaEncoder(loaded.model, together=not options.batch_invariant)
 
     @cached_property
     def memory(self) -> MemoryPlan:
@@ -125,7 +126,10 @@ class Generator:
     def _running(self) -> Engine:
         with self._starting:
             if self._engine is None:
-                self._engine = Engine(self._loaded.model, self.memory, self.limits)
+                runner = Runner(
+                    self._loaded.model, self.memory.layout, self.memory.int8, self._options.batch_invariant
+                )
+                self._engine = Engine(runner, self.memory, self.limits)
             return self._engine
 
     def close(self) -> None:

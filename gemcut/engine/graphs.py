@@ -124,7 +124,7 @@ class StaticRows:
         self.clear(rows)
 
     def clear(self, start: int) -> None:
-        """Makes padding of what was filled from row `start` on: it sees the scratch slot, and writes to it."""
+        """Makes padding of the rows from `start` on that were filled: they see and write the scratch slot."""
         for kind, mine in self.sights.items():
             gone = slice(start, self._held)
             self.slots[kind][gone] = SCRATCH

@@ -28,6 +28,8 @@ class EngineOptions:
     page_tokens: what beginnings that requests share are cut to.
     step_tokens: read or made in one step of the model, by all requests together; None is 512 (GPU: 2,048).
     max_running: requests that hold memory at once, the others wait; None is 16 (GPU: 256).
+    batch_invariant: give each request the same numbers to the last bit, whatever runs beside it and however
+    its prompt is cut up, so that a seed gives the same tokens; slower.
     kv_dtype: "int8" keeps keys and values in half the memory, not quite exactly; None in the model's dtype.
 
     Raises BadOption for values that no engine can have.
@@ -37,6 +39,7 @@ class EngineOptions:
     page_tokens: int = PAGE_TOKENS
     step_tokens: int | None = None
     max_running: int | None = None
+    batch_invariant: bool = False
     kv_dtype: Literal["int8"] | None = None
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from gemcut.engine.job import Choice, Job
 from gemcut.engine.memory import plan_memory
 from gemcut.engine.naive import score_prompt
 from gemcut.engine.request import Request
+from gemcut.engine.runner import Runner
 from gemcut.engine.sampling_params import Sampling
 from gemcut.engine.scheduler import Limits
 from gemcut.engine.stop_conditions import StopConditions
@@ -38,7 +39,7 @@ def engine_of(model: Gemma4, pages: int = 400, limits: Limits | None = None) -> 
     limits = Limits(step_tokens=64, max_running=8) if limits is None else limits
     roomy = plan_memory(EDGE, 10**8, 8, 4, limits)
     layout = replace(roomy.layout, full_pages=pages, sliding_pages=pages)
-    return Engine(model, replace(roomy, layout=layout), limits)
+    return Engine(Runner(model, layout, int8=False), replace(roomy, layout=layout), limits)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.parity.tiny import TINY, fill, model_config
 
 Run = Callable[[], Tensor]
 LAYOUT = PageLayout(page_tokens=4, window=24, full_pages=60, sliding_pages=60)
-LENGTHS = ((5, 9), (30, 4), (2, 12), (11, 3), (19, 10), (3, 2), (8, 7))  # of prompts, and of replies
+LENGTHS = ((5, 16), (30, 4), (2, 15), (11, 14), (19, 10), (3, 9), (8, 3))  # of prompts, and of replies
 
 
 class Recorder:
@@ -105,7 +105,7 @@ def test_recorded_steps_give_what_steps_give_while_requests_come_and_go(
     for mine, theirs in drive((recorded, Runner(model, LAYOUT, int8=False)), 100):
         for a, b in zip(mine, theirs, strict=True):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
-    assert set(recorder.runs) == {1, 2, 4, 8}
+    assert {2, 4, 8} <= set(recorder.runs)
 
 
 def test_recorded_steps_attend_in_triton(monkeypatch: pytest.MonkeyPatch) -> None:

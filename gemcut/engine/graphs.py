@@ -15,6 +15,7 @@ from torch import Tensor
 from gemcut.config import TextConfig
 from gemcut.engine.batch import KINDS
 from gemcut.engine.pages import SCRATCH, PageLayout
+from gemcut.kernels.linear import multiplies_groups
 from gemcut.kernels.page_sight import PageSight
 from gemcut.kernels.paged_attention import triton_form
 from gemcut.model.gemma4 import Gemma4
@@ -29,11 +30,13 @@ Run = Callable[[], Tensor]
 def recorder_for(model: Gemma4, cache: PagedCache) -> Callable[[Run], Run] | None:
     """What records decode steps of the model; None where a step looks at what the device has computed.
 
-    Experts do, to see which of them have rows; so do the forms of attention other than Triton's.
+    The forms of attention other than Triton's do, and experts that are multiplied one by one.
     """
     weight = model.model.language_model.norm.weight
     triton = triton_form() if weight.device.type == "cuda" else None
-    if triton is None or model.config.text.experts is not None:
+    if triton is None or (
+        model.config.text.experts is not None and not multiplies_groups(weight.device, weight.dtype)
+    ):
         return None
     if not all(triton.serves(weight.dtype, pool) for pool in cache.pools.values()):
         return None

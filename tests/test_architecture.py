@@ -105,7 +105,7 @@ def is_public_call(path: Path, function: Function) -> bool:
 
 def is_gpu_kernel(function: Function) -> bool:
     """Whether it is compiled by Triton, to which addresses and numbers are given one by one."""
-    return "triton.jit" in [ast.unparse(decorator) for decorator in function.decorator_list]
+    return any(ast.unparse(decorator).startswith("triton.jit") for decorator in function.decorator_list)
 
 
 def num_parameters(function: Function) -> int:

@@ -34,13 +34,12 @@ def recorder_for(model: Gemma4, cache: PagedCache) -> Callable[[Run], Run] | Non
     """
     weight = model.model.language_model.norm.weight
     triton = triton_form() if weight.device.type == "cuda" else None
-    if triton is None or (
-        model.config.text.experts is not None and not multiplies_groups(weight.device, weight.dtype)
-    ):
+    if triton is None or not all(triton.serves(weight.dtype, pool) for pool in cache.pools.values()):
         return None
-    if not all(triton.serves(weight.dtype, pool) for pool in cache.pools.values()):
-        return None
-    return cuda_recorder()
+    experts_wait = model.config.text.experts is not None and not multiplies_groups(
+        weight.device, weight.dtype
+    )
+    return None if experts_wait else cuda_recorder()
 
 
 def cuda_recorder() -> Callable[[Run], Run]:
@@ -50,9 +49,8 @@ def cuda_recorder() -> Callable[[Run], Run]:
     def record(run: Run) -> Run:
         run()  # what happens at the first time only, such as compiling kernels, cannot be recorded
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
-            graph, pool=pool, capture_error_mode="thread_local"
-        ):  # others may use the device
+        # thread_local: what other threads do on the device meanwhile is not recorded and does no harm
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             result = run()
 
         def again() -> Tensor:
@@ -163,7 +161,8 @@ class StaticRows:
 class DecodeGraphs:
     """Runs decode steps from recordings, one for each of SIZES, made when it is first needed.
 
-    record: makes of work a recording that does it again, on the tensors that it was made with.
+    record: makes of work a recording that does it again, on the tensors that it was made with.  Steps for
+    which it has too little memory run without.
     """
 
     def __init__(
@@ -175,7 +174,7 @@ class DecodeGraphs:
             model.config.text, layout, SIZES[-1], model.model.language_model.norm.weight
         )
         self._record = record
-        self._recorded: dict[int, Run] = {}
+        self._recorded: dict[int, Run | None] = {}
 
     def run(self, embedded: Embedded, step: Step) -> Tensor | None:
         """Hidden states (N, C) of a decode step; None where it is another kind of step, or too large."""
@@ -184,8 +183,18 @@ class DecodeGraphs:
         count = len(step.positions)
         size = next(size for size in SIZES if size >= count)
         if size not in self._recorded:
-            self._static.clear(0)  # recording runs the step: it must not write where keys are
-            rows = self._static.rows(size, self._cache)
-            self._recorded[size] = self._record(lambda: self._model(*rows))
+            self._recorded[size] = self._recording(size)
+        run = self._recorded[size]
+        if run is None:
+            return None
         self._static.fill(embedded, step)
-        return self._recorded[size]()[:count].clone()  # the next run writes to the same place
+        return run()[:count].clone()  # the next run writes to the same place
+
+    def _recording(self, size: int) -> Run | None:
+        """Of a step with so many rows; None where there is too little memory for one."""
+        self._static.clear(0)  # recording runs the step: it must not write where keys are
+        rows = self._static.rows(size, self._cache)
+        try:
+            return self._record(lambda: self._model(*rows))
+        except torch.OutOfMemoryError:
+            return None

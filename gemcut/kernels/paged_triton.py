@@ -124,7 +124,7 @@ def _part_length(keys, num_parts, LEAST_PART: tl.constexpr, FIXED_PART: tl.const
     return tl.maximum(tl.cdiv(tl.cdiv(keys, num_parts), 32) * 32, LEAST_PART)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["table_stride"])
 def _attend_part(
     q_at,  # (N, H, D)
     pool_at,  # (slots, K, E)
@@ -201,7 +201,7 @@ def _attend_part(
         tl.store(to - OWN + column, from_k, mask=written[:, None] & (column >= OWN))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_parts"])
 def _merge_parts(
     result_at,  # (M, H, S, D), as the other kernel left it; parts without keys were not written
     top_at,  # (M, H, S)

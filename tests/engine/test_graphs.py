@@ -170,6 +170,19 @@ def test_only_steps_of_one_wanted_row_a_sequence_are_recorded(
     assert not any(static.holds(step) for step in others)
 
 
+def test_a_step_without_memory_for_its_recording_runs_without(
+    model: Gemma4, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(run: Run) -> Run:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(runner_module, "recorder_for", lambda model, cache: full)
+    first = Runner(model, LAYOUT, int8=False)
+    for mine, theirs in drive((first, Runner(model, LAYOUT, int8=False)), 4):
+        for a, b in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
 def test_without_cuda_nothing_is_recorded(model: Gemma4) -> None:
     assert recorder_for(model, Runner(model, LAYOUT, int8=False).cache) is None
 

@@ -55,6 +55,7 @@ def run(
     as_json: options.AsJson = False,
     batch: options.Batch = None,
     out: options.Out = None,
+    drafter: options.Drafter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
@@ -112,7 +113,7 @@ def run(
         sampling=sampling,
     )
     attached = attachments(image, audio, video)
-    gemma = open_model(source, device, dtype, offline, screen)
+    gemma = open_model(source, device, dtype, offline, drafter, screen)
     if batch is not None and out is not None:
         if not run_batch(gemma, batch, out, settings, screen):
             raise typer.Exit(1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from gemcut.config import AttentionKind
 from gemcut.engine.page_tables import PageTables
 from gemcut.engine.pages import SCRATCH, PageLayout
-from gemcut.engine.progress import Rows
+from gemcut.engine.progress import PageRows, Progress, Rows
 from gemcut.kernels.page_sight import PageSight
 from gemcut.model.paged_cache import PagedCache, PageWriter
 from gemcut.model.step import Step
@@ -76,26 +76,57 @@ class BatchBuilder:
         self, kind: AttentionKind, planned: Sequence[Rows], places: _Places
     ) -> tuple[PageSight, Tensor]:
         """What the rows see in one kind of layer, and the slots (N,) where their own keys and values go."""
-        size, tables, rows_of = self._layout.page_tokens, self._tables[kind], places.sequence
+        size, rows_of = self._layout.page_tokens, places.sequence
         here = [rows.kinds[kind] for rows in planned]
-        lines = tables.lines([rows.progress for rows in planned], here)
+        lines = self._tables[kind].lines([rows.progress for rows in planned], here)
         first = np.array([place.first_page * size for place in here])
         known = np.array([place.known for place in here])
-        page = tables.pages[lines[rows_of], (places.position - first[rows_of]) // size].astype(np.int64)
+        pages = self._tables[kind].pages
+        page = pages[lines[rows_of], (places.position - first[rows_of]) // size].astype(np.int64)
         slots = page * size + places.position % size
         slots[places.position < known[rows_of]] = SCRATCH
         window = self._layout.window if kind == "sliding_attention" else None
-        lows, highs = _seen(planned, places, window)
-        sight = PageSight(
+        seen = _seen(planned, places, window)
+        return self._sight(kind, lines, here, seen, places.starts), self._tensor(slots)
+
+    def _sight(
+        self,
+        kind: AttentionKind,
+        lines: NDArray[np.intp],
+        here: Sequence[PageRows],
+        seen: tuple[Numbers, Numbers],
+        starts: Numbers,
+    ) -> PageSight:
+        """What rows see of the sequences on these lines: positions `seen[0]` to `seen[1]` - 1, (N,) each."""
+        size, tables = self._layout.page_tokens, self._tables[kind]
+        first = np.array([place.first_page * size for place in here])
+        return PageSight(
             tables=self._tensor(tables.pages[lines, : max(len(place.pages) for place in here)]),
             first=self._tensor(first.astype(np.int32)),
-            lows=self._tensor(lows.astype(np.int32)),
-            highs=self._tensor(highs.astype(np.int32)),
-            starts=torch.from_numpy(places.starts.astype(np.int32)),
+            lows=self._tensor(seen[0].astype(np.int32)),
+            highs=self._tensor(seen[1].astype(np.int32)),
+            starts=torch.from_numpy(starts.astype(np.int32)),
             page_tokens=size,
-            window=window,
+            window=self._layout.window if kind == "sliding_attention" else None,
         )
-        return sight, self._tensor(slots)
+
+    def build_drafting(self, sequences: Sequence[Progress]) -> Step:
+        """A row for each running sequence where its last token stands, for a drafter, which only reads.
+
+        It sees the keys before that token, within the window; the token's own are made with the next step.
+        """
+        positions = np.array([progress.computed for progress in sequences])
+        sights = {kind: self._drafting_sight(kind, sequences, positions) for kind in KINDS}
+        return Step(positions=self._tensor(positions), sights=sights, writer=None, outputs=None)
+
+    def _drafting_sight(
+        self, kind: AttentionKind, sequences: Sequence[Progress], positions: Numbers
+    ) -> PageSight:
+        here = [_place(progress, kind) for progress in sequences]
+        window = self._layout.window if kind == "sliding_attention" else None
+        lows = np.zeros_like(positions) if window is None else np.maximum(positions - window + 1, 0)
+        lines = self._tables[kind].lines(sequences, here)
+        return self._sight(kind, lines, here, (lows, positions), np.arange(len(sequences) + 1))
 
     def _outputs(self, places: _Places, num_outputs: Sequence[int]) -> Tensor | None:
         """The rows whose result is wanted, the last ones of each sequence; None for all."""
@@ -105,6 +136,14 @@ class BatchBuilder:
 
     def _tensor(self, numbers: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(numbers).to(self._device, non_blocking=True)
+
+
+def _place(progress: Progress, kind: AttentionKind) -> PageRows:
+    """The pages that a sequence holds between two steps."""
+    table = progress.table
+    if kind == "full_attention":
+        return PageRows(progress.computed, table.full, 0)
+    return PageRows(progress.computed, table.sliding, table.first_sliding)
 
 
 def _places(planned: Sequence[Rows]) -> _Places:

@@ -126,10 +126,9 @@ class Generator:
     def _running(self) -> Engine:
         with self._starting:
             if self._engine is None:
-                runner = Runner(
-                    self._loaded.model, self.memory.layout, self.memory.int8, self._options.batch_invariant
-                )
-                self._engine = Engine(runner, self.memory, self.limits)
+                loaded, memory, options = self._loaded, self.memory, self._options
+                runner = Runner(loaded.model, memory.layout, memory.int8, options.batch_invariant)
+                self._engine = Engine(runner, memory, self.limits, options.speculation, loaded.drafter)
             return self._engine
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class Runner:
         self.model = model
         self.device = model.model.language_model.norm.weight.device
         self.cache = PagedCache(model.model.language_model.kv_owners(), layout.slots, int8)
-        self._builder = BatchBuilder(layout, self.cache, self.device)
+        self.builder = BatchBuilder(layout, self.cache, self.device)
         self._tile = tile_rows(model.config.text) if batch_invariant else None
         record = None if batch_invariant else recorder_for(model, self.cache)
         self._graphs = None if record is None else DecodeGraphs(model, self.cache, layout, record)
@@ -39,7 +39,7 @@ class Runner:
     @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Tensor]:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
-        batch = self._builder.build(planned)
+        batch = self.builder.build(planned)
         placeholders, here = self._soft(planned, soft)
         if self._tile is None:
             hidden = self._hidden(self._embedded(batch.ids, placeholders, here), batch.step)

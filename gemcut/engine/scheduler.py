@@ -178,6 +178,10 @@ class Scheduler:
         If that is no row, the youngest sequences give way, the progress's own at last; the `patient` wait.
         """
         start = self._ends.get(progress, progress.computed)
+        if end == start + 1 and end <= self.pages.holds(progress.table):  # most rows of replies
+            self._ends[progress] = end
+            self._left -= 1
+            return
         while progress.state == "running":
             fits = progress.chunk_end(start, min(end, self.pages.reach(progress.table)))
             if fits > start:

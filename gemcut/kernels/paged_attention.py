@@ -88,24 +88,25 @@ def _attend_blocks(q: Tensor, k: Tensor, v: Tensor, sight: SequenceSight) -> Ten
     num_rows, heads, width = q.shape
     kv_heads = k.shape[1]
     share = heads // kv_heads
-    q = q.view(num_rows, kv_heads, share, width).transpose(0, 1)  # (T, H, D) -> (K, T, G, D)
+    q = q.view(num_rows, kv_heads, share, width).transpose(0, 1).flatten(1, 2)  # (T, H, D) -> (K, T·G, D)
     k, v = k.permute(1, 2, 0), v.transpose(0, 1)  # (K, D, S), (K, S, D)
-    sums = q.new_zeros(kv_heads, num_rows, share, width)
-    most = q.new_full((kv_heads, num_rows, share, 1), torch.finfo(q.dtype).min)
+    sums = torch.zeros_like(q)
+    most = q.new_full((kv_heads, num_rows * share, 1), torch.finfo(q.dtype).min)
     total = torch.zeros_like(most)
     for begin, end in _blocks(sight):
         rows = _rows_that_see(sight, begin, end)
+        mine = slice(rows.start * share, rows.stop * share)
         keys = slice(begin - sight.lows[0], end - sight.lows[0])
-        scores = (q[:, rows].flatten(1, 2) @ k[..., keys]).view(kv_heads, -1, share, end - begin)
-        _hide(scores, sight, rows, begin)
-        larger = torch.maximum(most[:, rows], scores.amax(-1, keepdim=True))
+        scores = q[:, mine] @ k[..., keys]  # (K, T·G, D) x (K, D, S) -> (K, T·G, S)
+        _hide(scores.view(kv_heads, -1, share, end - begin), sight, rows, begin)
+        larger = torch.maximum(most[:, mine], scores.amax(-1, keepdim=True))
+        before = (most[:, mine] - larger).exp_()
         weights = scores.sub_(larger).exp_()
-        before = (most[:, rows] - larger).exp_()
-        most[:, rows] = larger
-        total[:, rows] = total[:, rows] * before + weights.sum(-1, keepdim=True)
-        added = (weights.flatten(1, 2) @ v[:, keys]).view(kv_heads, -1, share, width)
-        sums[:, rows] = sums[:, rows] * before + added
-    return (sums / total).transpose(0, 1).reshape(num_rows, heads, width)
+        most[:, mine] = larger
+        total[:, mine] = total[:, mine] * before + weights.sum(-1, keepdim=True)
+        sums[:, mine].mul_(before).baddbmm_(weights, v[:, keys])
+    out = (sums / total).view(kv_heads, num_rows, share, width)
+    return out.transpose(0, 1).reshape(num_rows, heads, width)
 
 
 def _blocks(sight: SequenceSight) -> list[tuple[int, int]]:

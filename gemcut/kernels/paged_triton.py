@@ -5,8 +5,8 @@ value are read once: 640 numbers of a compact row, where K and V apart have 1,02
 parts, a second kernel puts their results together.
 
 Letters: N rows of a step, M of them that are attended here, B sequences, P pages of the longest table, H
-query heads, K key/value heads, D head width, R rotated dimensions, E numbers of a head's row in the pool, S
-parts.
+query heads, K key/value heads, D head width, R rotated dimensions, E numbers of a head's row in the pool, A
+parts of it that have a scale each in int8, S parts of what a row sees.
 """
 
 import functools
@@ -36,7 +36,7 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 def serves(dtype: torch.dtype, pool: PagePool) -> bool:
     """Whether the kernels are made for such a pool, and queries of this dtype."""
     width = pool.layout.width
-    known = dtype == pool.rows.dtype and dtype in (torch.bfloat16, torch.float16, torch.float32)
+    known = dtype in (torch.bfloat16, torch.float16, torch.float32) and pool.rows.dtype in (dtype, torch.int8)
     return known and width >= LEAST_ROWS and width & (width - 1) == 0
 
 
@@ -49,6 +49,8 @@ def attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) ->
     assert q.is_contiguous()
     assert out.is_contiguous()
     rows, sequences = sight.short
+    if not len(rows):
+        return
     heads, width = q.shape[1:]
     kv_heads, rotated = pool.rows.shape[1], pool.layout.rotated
     group = heads // kv_heads
@@ -61,7 +63,8 @@ def attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) ->
     top, total = q.new_empty(2, len(rows), heads, parts, dtype=torch.float32)
     with torch.cuda.device_of(q):
         _attend_part[(len(rows), kv_heads, parts)](
-            *(q, pool.rows, rows, sequences, sight.tables, sight.first, sight.lows, sight.highs),
+            *(q, pool.rows, pool.scales, rows, sequences),
+            *(sight.tables, sight.first, sight.lows, sight.highs),
             *(result, top, total, sight.tables.stride(0)),
             LEAST_PART=LEAST_PART,
             FIXED_PART=sight.part_tokens,
@@ -70,6 +73,7 @@ def attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) ->
             GROUP_ROWS=group_rows,
             WIDTH=width,
             NUMBERS=pool.layout.numbers,
+            SCALES=0 if pool.scales is None else pool.scales.shape[2],
             OWN=own,
             LOADED=loaded,
             BLOCK=block,
@@ -124,10 +128,21 @@ def _part_length(keys, num_parts, LEAST_PART: tl.constexpr, FIXED_PART: tl.const
     return tl.maximum(tl.cdiv(tl.cdiv(keys, num_parts), 32) * 32, LEAST_PART)
 
 
+@triton.jit
+def _scaled(k, v, scales_at, seen, turned, SCALES: tl.constexpr, DTYPE: tl.constexpr):
+    """Keys and values of int8 rows; of three scales, the first is that of a key's turned numbers."""
+    of_k = tl.load(scales_at + SCALES - 2, mask=seen, other=0.0).to(tl.float32)[:, None]
+    of_v = tl.load(scales_at + SCALES - 1, mask=seen, other=0.0).to(tl.float32)[:, None]
+    if SCALES == 3:
+        of_k = tl.where(turned, tl.load(scales_at, mask=seen, other=0.0).to(tl.float32)[:, None], of_k)
+    return (k.to(tl.float32) * of_k).to(DTYPE), (v.to(tl.float32) * of_v).to(DTYPE)
+
+
 @triton.jit(do_not_specialize=["table_stride"])
 def _attend_part(
     q_at,  # (N, H, D)
     pool_at,  # (slots, K, E)
+    scales_at,  # (slots, K, A) where rows are int8, else None
     rows_at,  # (M,) which row a program takes
     sequences_at,  # (M,) and of which sequence it is
     tables_at,  # (B, P)
@@ -145,6 +160,7 @@ def _attend_part(
     GROUP_ROWS: tl.constexpr,  # the same, filled up for tl.dot
     WIDTH: tl.constexpr,
     NUMBERS: tl.constexpr,
+    SCALES: tl.constexpr,  # A, the parts of a row that have a scale each, else 0
     OWN: tl.constexpr,  # R where rows are compact: K's last D - R numbers are V's first; else D
     LOADED: tl.constexpr,  # the same, filled up to a power of two
     BLOCK: tl.constexpr,
@@ -170,11 +186,13 @@ def _attend_part(
         place = begin - first + tl.arange(0, BLOCK)  # of each key in the table
         seen = place < end - first
         page = tl.load(tables_at + sequence * table_stride + place // PAGE_TOKENS, mask=seen, other=0)
-        slot = (page * PAGE_TOKENS + place % PAGE_TOKENS).to(tl.int64)
-        key_at = pool_at + (slot * kv_heads + kv_head)[:, None] * NUMBERS
+        slot = (page * PAGE_TOKENS + place % PAGE_TOKENS).to(tl.int64) * kv_heads + kv_head
+        key_at = pool_at + slot[:, None] * NUMBERS
         own_at = key_at + (NUMBERS - OWN)
         k = tl.load(key_at + column, mask=seen[:, None], other=0.0)  # (BLOCK, D)
         v = tl.load(own_at + own, mask=seen[:, None] & (own < OWN), other=0.0)  # (BLOCK, OWN), V's last
+        if SCALES > 0:
+            k, v = _scaled(k, v, scales_at + slot * SCALES, seen, column < OWN, SCALES, q.dtype)
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * LOG2_E  # (GROUP_ROWS, BLOCK)
         scores = tl.where(seen, scores, LOWEST)
         higher = tl.maximum(top, tl.max(scores, 1))

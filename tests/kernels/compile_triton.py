@@ -2,8 +2,8 @@
 
     TRITON_INTERPRET=0 python -m tests.kernels.compile_triton CAPABILITY
 
-A line for each of the real models' shapes, and one for the merging kernel: bytes of shared memory, bytes of
-registers that spilled.
+A line for each of the real models' shapes in bfloat16 and in int8, and one for the merging kernel: bytes of
+shared memory, bytes of registers that spilled.
 """
 
 import re
@@ -25,16 +25,23 @@ BY_NAME = {"result_at": "*fp32", "top_at": "*fp32", "total_at": "*fp32"}
 BY_NAME |= dict.fromkeys(("rows_at", "sequences_at", "tables_at", "first_at", "lows_at", "highs_at"), "*i32")
 BY_NAME |= dict.fromkeys(("q_at", "pool_at", "out_at"), "*bf16")
 BY_NAME |= dict.fromkeys(("table_stride", "num_parts"), "i32")
+INT8 = {"pool_at": "*i8", "scales_at": "*fp16"}
 
 
-def compiled(kernel: Any, constants: dict[str, Any], capability: int, stages: int) -> tuple[int, int]:
+def compiled(
+    kernel: Any, constants: dict[str, Any], capability: int, stages: int, types: dict[str, str] = BY_NAME
+) -> tuple[int, int]:
     """Bytes of shared memory, and of registers that spilled."""
     names = kernel.arg_names
     source = ASTSource(
         kernel,
-        {name: BY_NAME.get(name, "constexpr") for name in names},
+        {name: types.get(name, "constexpr") for name in names},
         {(names.index(name),): value for name, value in constants.items()},
-        {(names.index(name),): [["tt.divisibility", 16]] for name in names if name.endswith("_at")},
+        {
+            (names.index(name),): [["tt.divisibility", 16]]
+            for name in names
+            if name in types and "_at" in name
+        },
     )
     made = triton.compile(
         source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4, "num_stages": stages}
@@ -55,7 +62,10 @@ def main(capability: int) -> None:
         block, stages = paged_triton._tile(16 * width, width + own, 2)
         constants = parts | {"PAGE_TOKENS": 16, "GROUP": GROUP, "GROUP_ROWS": 16, "WIDTH": width, "OWN": own}
         constants |= {"NUMBERS": width + own, "LOADED": own, "BLOCK": block, "WHOLE": False}
-        print(*compiled(paged_triton._attend_part, constants, capability, stages))
+        bfloat16 = constants | {"SCALES": 0, "scales_at": None}
+        print(*compiled(paged_triton._attend_part, bfloat16, capability, stages))
+        scales = constants | {"SCALES": 2 if rotated is None else 3}
+        print(*compiled(paged_triton._attend_part, scales, capability, stages, BY_NAME | INT8))
     tiles = {"WIDTH": 512, "PART_TILE": paged_triton.PART_TILE, "WIDTH_TILE": paged_triton.WIDTH_TILE}
     print(*compiled(paged_triton._merge_parts, parts | tiles, capability, 3))
 

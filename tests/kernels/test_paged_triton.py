@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gemcut.kernels import paged_attention
-from gemcut.kernels.page_pool import PagePool, RowLayout
+from gemcut.kernels.page_pool import PagePool, RowLayout, quantized
 from gemcut.kernels.page_sight import FEW_ROWS, PageSight
 from gemcut.kernels.paged_attention import attend_pages
 from tests.kernels import paging
@@ -56,21 +56,30 @@ def by_triton(given: Paged) -> Tensor:
         return attend_pages(given.q, given.pool, given.sight)
 
 
-def check(given: Paged, dtype: torch.dtype) -> None:
+def int8(given: Paged) -> Paged:
+    """The same step with its rows in int8, of which those that are not read are zeros."""
+    pool = given.pool
+    rows, scales = quantized(pool.rows.nan_to_num(), pool.layout.parts)
+    return replace(given, pool=PagePool(pool.layout, rows, scales, pool.weight))
+
+
+def check(given: Paged, dtype: torch.dtype, in_int8: bool = False) -> None:
     rounded = given.cast(dtype)
     exact = rounded.cast(torch.float64)
+    if in_int8:
+        rounded, exact = int8(rounded), int8(exact)
     want = attend_pages(exact.q, exact.pool, exact.sight)
     torch.testing.assert_close(by_triton(rounded).double(), want, atol=ERRORS[dtype], rtol=ERRORS[dtype])
 
 
 @pytest.mark.parametrize("dtype", ERRORS, ids=str)
 @pytest.mark.parametrize("rotated", [None, 8])
-@pytest.mark.parametrize("window", [None, 37])
+@pytest.mark.parametrize(("window", "in_int8"), [(None, False), (37, False), (37, True)])
 def test_decode_rows_get_what_the_plain_form_gives(
-    window: int | None, rotated: int | None, dtype: torch.dtype
+    window: int | None, in_int8: bool, rotated: int | None, dtype: torch.dtype
 ) -> None:
     given = paged(DECODES, window, (8, 2), 32)
-    check(given if rotated is None else compact(given, rotated), dtype)
+    check(given if rotated is None else compact(given, rotated), dtype, in_int8)
 
 
 @pytest.mark.parametrize(("width", "rotated"), [(256, None), (512, None), (512, 128)])
@@ -123,6 +132,10 @@ def test_parts_of_fixed_length_give_a_row_the_same_bits_alone_and_in_any_company
         assert torch.equal(by_triton(alone)[0], want[row])
 
 
+def test_a_prompt_alone_is_left_to_the_plain_form() -> None:
+    check(paged([Sequence(30, FEW_ROWS + 1)], None, (4, 2), 16), torch.float32)
+
+
 def test_padding_reads_the_scratch_slot_and_harms_nobody() -> None:
     """A row that sees one key takes its value; a row that sees none gets zeros; the others what they had."""
     given = paged(DECODES, None, (4, 2), 16).cast(torch.float32)
@@ -167,8 +180,8 @@ def test_what_the_kernels_are_not_made_for_is_left_to_the_plain_form() -> None:
     assert paged_triton.serves(small.q.dtype, small.pool)
     wide = paged(DECODES, None, (4, 2), 48).cast(torch.float16)
     assert not paged_triton.serves(wide.q.dtype, wide.pool)
-    int8 = PagePool.empty(given.pool.layout, 4, 2, small.pool.weight, int8=True)
-    assert not paged_triton.serves(small.q.dtype, int8)
+    assert not paged_triton.serves(torch.bfloat16, small.pool)
+    assert paged_triton.serves(torch.bfloat16, int8(small).pool)
 
 
 def test_a_long_context_alone_is_cut_into_many_parts_and_a_batch_into_none() -> None:
@@ -187,5 +200,5 @@ def test_the_kernels_compile_for_real_gpus_within_their_limits(capability: int) 
         dict(zip(("shared", "spilled"), map(int, line.split()), strict=True))
         for line in ran.stdout.splitlines()
     ]
-    assert len(kernels) == 4
+    assert len(kernels) == 7
     assert all(kernel["shared"] <= 99 * 1024 and kernel["spilled"] == 0 for kernel in kernels), ran.stdout

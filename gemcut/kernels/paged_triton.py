@@ -29,6 +29,8 @@ TILES = (  # keys at a time; stages of Triton's pipeline; blocks that it holds: 
     (16, 5, 2),
     (16, 2, 1),
 )
+INT8_TILE = 16, 5  # keys and stages where rows are int8: widened, they lie in shared memory a second time
+WARPS, INT8_WARPS = 4, 8  # of a program: with fewer its registers would not suffice
 LOWEST = tl.constexpr(-1e30)  # below every score, and finite: the difference of two is 0, not NaN
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -57,7 +59,8 @@ def attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) ->
     group_rows = max(LEAST_ROWS, triton.next_power_of_2(group))
     own = width if rotated is None else rotated  # the numbers of a value that its key does not hold
     loaded = max(LEAST_ROWS, triton.next_power_of_2(own))
-    block, stages = _tile(group_rows * width, width + loaded, q.element_size())
+    tile = _tile(group_rows * width, width + loaded, q.element_size())
+    block, stages = tile if pool.scales is None else INT8_TILE
     parts = _num_parts(len(rows) * kv_heads, sight, q.device)
     result = out if parts == 1 else q.new_empty(len(rows), heads, parts, width, dtype=torch.float32)
     top, total = q.new_empty(2, len(rows), heads, parts, dtype=torch.float32)
@@ -78,18 +81,18 @@ def attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) ->
             LOADED=loaded,
             BLOCK=block,
             WHOLE=parts == 1,
-            num_warps=4,
+            num_warps=WARPS if pool.scales is None else INT8_WARPS,
             num_stages=stages,
         )
         if parts > 1:
-            tile = min(width, WIDTH_TILE)
-            _merge_parts[(len(rows), heads, width // tile)](
+            width_tile = min(width, WIDTH_TILE)
+            _merge_parts[(len(rows), heads, width // width_tile)](
                 *(result, top, total, rows, sight.lows, sight.highs, out, parts),
                 LEAST_PART=LEAST_PART,
                 FIXED_PART=sight.part_tokens,
                 WIDTH=width,
                 PART_TILE=PART_TILE,
-                WIDTH_TILE=tile,
+                WIDTH_TILE=width_tile,
             )
 
 

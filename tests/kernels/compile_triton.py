@@ -29,7 +29,11 @@ INT8 = {"pool_at": "*i8", "scales_at": "*fp16"}
 
 
 def compiled(
-    kernel: Any, constants: dict[str, Any], capability: int, stages: int, types: dict[str, str] = BY_NAME
+    kernel: Any,
+    constants: dict[str, Any],
+    capability: int,
+    options: dict[str, int],
+    types: dict[str, str] = BY_NAME,
 ) -> tuple[int, int]:
     """Bytes of shared memory, and of registers that spilled."""
     names = kernel.arg_names
@@ -43,9 +47,7 @@ def compiled(
             if name in types and "_at" in name
         },
     )
-    made = triton.compile(
-        source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4, "num_stages": stages}
-    )
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         Path(file.name).write_bytes(made.asm["cubin"])
         dump = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -63,11 +65,14 @@ def main(capability: int) -> None:
         constants = parts | {"PAGE_TOKENS": 16, "GROUP": GROUP, "GROUP_ROWS": 16, "WIDTH": width, "OWN": own}
         constants |= {"NUMBERS": width + own, "LOADED": own, "BLOCK": block, "WHOLE": False}
         bfloat16 = constants | {"SCALES": 0, "scales_at": None}
-        print(*compiled(paged_triton._attend_part, bfloat16, capability, stages))
-        scales = constants | {"SCALES": 2 if rotated is None else 3}
-        print(*compiled(paged_triton._attend_part, scales, capability, stages, BY_NAME | INT8))
+        options = {"num_warps": paged_triton.WARPS, "num_stages": stages}
+        print(*compiled(paged_triton._attend_part, bfloat16, capability, options))
+        block, stages = paged_triton.INT8_TILE
+        scales = constants | {"SCALES": 2 if rotated is None else 3, "BLOCK": block}
+        options = {"num_warps": paged_triton.INT8_WARPS, "num_stages": stages}
+        print(*compiled(paged_triton._attend_part, scales, capability, options, BY_NAME | INT8))
     tiles = {"WIDTH": 512, "PART_TILE": paged_triton.PART_TILE, "WIDTH_TILE": paged_triton.WIDTH_TILE}
-    print(*compiled(paged_triton._merge_parts, parts | tiles, capability, 3))
+    print(*compiled(paged_triton._merge_parts, parts | tiles, capability, {}))
 
 
 if __name__ == "__main__":

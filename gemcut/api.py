@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from gemcut.engine.constraint import reply_grammar
-from gemcut.engine.engine import Occupancy
 from gemcut.engine.generator import Choosing, Generator
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import Token, check_prompt
+from gemcut.engine.occupancy import Occupancy
 from gemcut.engine.options import EngineOptions
 from gemcut.engine.sampling_params import SamplingParams
 from gemcut.engine.scheduler import Limits
@@ -58,15 +58,17 @@ class Gemma:
         device: str | None = None,
         dtype: Dtype | None = None,
         offline: bool = False,
+        drafter: str | None = None,
         engine: EngineOptions | None = None,
     ) -> "Gemma":
         """A model by size ("nano", "e2b", "e4b", "12b", "26b", "31b"), hub id or folder.
 
         device: None takes a GPU where there is one.  dtype: None takes what the checkpoint's config says.
-        offline: never ask the network.  engine: how many requests run together, in how much memory.
+        offline: never ask the network.  drafter: the model's assistant, which guesses tokens ahead: a size,
+        hub id or folder.  engine: how many requests run together, in how much memory, with how many guesses.
         Raises UnknownModel, CheckpointError (with what to do) and BadOption.
         """
-        return cls(load(source, device=device, dtype=dtype, offline=offline), engine)
+        return cls(load(source, device=device, dtype=dtype, offline=offline, drafter=drafter), engine)
 
     @property
     def memory(self) -> MemoryPlan:

@@ -40,7 +40,12 @@ IMPORTED_AS = {  # packages whose module has another name
     "prometheus-client": "prometheus_client",
 }
 OPTIONAL = {"triton"}  # torch brings it where there is CUDA; nothing else needs it
-BESIDE_THE_PACKAGE = {"parity", "recipes", "bench"}  # tests of other things than the package's modules
+BESIDE_THE_PACKAGE = {
+    "parity",
+    "recipes",
+    "bench",
+    "clients",
+}  # tests of other things than the package's modules
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -79,7 +79,7 @@ def test_a_stop_ends_the_text_before_it(client: TestClient) -> None:
     [
         ({}, "prompt"),
         ({"prompt": []}, "prompt"),
-        ({"prompt": ["a", 5]}, "prompt[1]"),
+        ({"prompt": 5}, "prompt"),
         ({"prompt": [5, -1]}, "prompt[1]"),
         ({"prompt": "a", "suffix": "b"}, "suffix"),
         ({"prompt": "a", "best_of": 2}, "best_of"),

@@ -9,6 +9,7 @@ from gemcut.server.completion_chunks import CompletionChunks
 from gemcut.server.completion_fields import CompletionRequest
 from gemcut.server.fields import read_fields
 from gemcut.server.models import Served
+from gemcut.server.sampling_fields import check_samples
 from gemcut.server.serving import Serving
 
 
@@ -21,6 +22,7 @@ class CompletionAsked:
         self.is_streamed = bool(request.stream)
         self.log = {"user": request.user}
         self._request = request
+        check_samples(len(request.prompts) * (request.n or 1), serving.options.most_samples)
         most = request.most_tokens(serving.options.most_reply_tokens)
         params = request.params(most, request.logprobs)
         scored = request.logprobs if request.echo else None

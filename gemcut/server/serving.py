@@ -19,7 +19,7 @@ from gemcut.server.running import Bell
 from gemcut.server.store import Store
 
 Result = TypeVar("Result")
-WORKERS = 8  # threads that read requests and media; tokens need none
+WORKERS = 32  # threads that read requests, media and what URLs name; tokens need none
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from gemcut.server.thinking import thinking
 class ChatAsked:
     """A chat to be answered, as `endpoint.Asked` has it."""
 
+    subject = "messages"
+
     def __init__(self, request: ChatRequest, serving: Serving) -> None:
         self.model = request.model
         self.is_streamed = bool(request.stream)

@@ -16,6 +16,8 @@ from gemcut.server.serving import Serving
 class CompletionAsked:
     """Prompts to be continued, as `endpoint.Asked` has it."""
 
+    subject = "prompt"
+
     def __init__(self, request: CompletionRequest, serving: Serving) -> None:
         request.check()
         self.model = request.model

@@ -2,7 +2,7 @@
 
     python -m bench.serve [--model nano] [--clients 200] [--seconds 120]
 
-Reported: requests by how they ended, time to the first token and between tokens as clients see it, the server's
+Reported: requests by how they ended, time to the first token and between tokens as clients see it, its
 memory over time, pages in use at the end, and its CPU time a token beside that of the engine alone.
 """
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from gemcut.agent import Agent, AgentOptions
 from gemcut.engine.constraint import reply_grammar
-from gemcut.engine.engine import Occupancy
 from gemcut.engine.generator import Choosing, Generator
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import Token, check_prompt
+from gemcut.engine.occupancy import Occupancy
 from gemcut.engine.options import EngineOptions
 from gemcut.engine.sampling_params import SamplingParams
 from gemcut.engine.scheduler import Limits
@@ -60,15 +60,17 @@ class Gemma:
         device: str | None = None,
         dtype: Dtype | None = None,
         offline: bool = False,
+        drafter: str | None = None,
         engine: EngineOptions | None = None,
     ) -> "Gemma":
         """A model by size ("nano", "e2b", "e4b", "12b", "26b", "31b"), hub id or folder.
 
         device: None takes a GPU where there is one.  dtype: None takes what the checkpoint's config says.
-        offline: never ask the network.  engine: how many requests run together, in how much memory.
+        offline: never ask the network.  drafter: the model's assistant, which guesses tokens ahead: a size,
+        hub id or folder.  engine: how many requests run together, in how much memory, with how many guesses.
         Raises UnknownModel, CheckpointError (with what to do) and BadOption.
         """
-        return cls(load(source, device=device, dtype=dtype, offline=offline), engine)
+        return cls(load(source, device=device, dtype=dtype, offline=offline, drafter=drafter), engine)
 
     @property
     def memory(self) -> MemoryPlan:
@@ -231,10 +233,9 @@ class Gemma:
     ) -> Agent:
         """An agent that calls these tools until it has an answer: `agent.run("…").text`.
 
-        tools: typed Python functions (async ones too), AgentTools, and those of an `McpServer`.
-        system: what it is told first.  max_rounds: the most replies to one conversation.  parallel: how many
-        calls of one reply run at once.  options: as of `reply`, for each reply.
-        Raises BadTools, BadOption.
+        tools: typed Python functions (async ones too), AgentTools, an `McpServer`'s.  system: what it is told
+        first.  max_rounds: the most replies to one conversation.  parallel: calls of one reply that run at
+        once.  options: as of `reply`, for each reply.  Raises BadTools, BadOption.
         """
         return Agent(self, tools, AgentOptions(system, max_rounds, parallel), **options)
 

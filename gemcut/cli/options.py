@@ -90,6 +90,13 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …  [defaul
 Dtype = Annotated[
     str | None, typer.Option(help="bfloat16, float16 or float32  [default: as the checkpoint has it]")
 ]
+Drafter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="The model's assistant, which guesses ahead: a size, a hub id, a folder. The answer stays.",
+    ),
+]
 MaxThoughtTokens = Annotated[int | None, typer.Option(help="Close the thoughts after this many tokens.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network: only what is on disk.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -55,6 +55,7 @@ def run(
     as_json: options.AsJson = False,
     batch: options.Batch = None,
     out: options.Out = None,
+    drafter: options.Drafter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
@@ -71,7 +72,7 @@ def run(
         from gemcut.cli.batch import run_batch
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
-        from gemcut.cli.opening import open_model, read_schema_file, read_tool_file
+        from gemcut.cli.opening import Loading, open_model, read_schema_file, read_tool_file
         from gemcut.engine.sampling_params import SamplingParams
         from gemcut.media.video import VideoOptions
         from gemcut.prompt.media import MediaOptions
@@ -112,7 +113,8 @@ def run(
         sampling=sampling,
     )
     attached = attachments(image, audio, video)
-    gemma = open_model(source, device, dtype, offline, screen)
+    how = Loading(device=device, dtype=dtype, offline=offline, drafter=drafter)
+    gemma = open_model(source, how, screen)
     if batch is not None and out is not None:
         if not run_batch(gemma, batch, out, settings, screen):
             raise typer.Exit(1)

@@ -84,6 +84,7 @@ def serve(
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
+    drafter: options.Drafter = None,
 ) -> None:
     """Serve a model: OpenAI's and Anthropic's APIs, and a page for the browser.
 
@@ -92,7 +93,7 @@ def serve(
     """
     screen = Screen()
     with screen.waiting("loading torch …"):
-        from gemcut.cli.opening import open_model
+        from gemcut.cli.opening import Loading, open_model
         from gemcut.engine.options import EngineOptions
         from gemcut.server.log import Log
         from gemcut.server.models import Models, Served
@@ -115,7 +116,8 @@ def serve(
     )
     listening = listen(host, port)  # before the model is loaded: that may take long
     engine = EngineOptions(cache_bytes=cache_bytes, max_running=max_running)
-    gemma = open_model(model, device, dtype, offline, screen, engine)
+    how = Loading(device=device, dtype=dtype, offline=offline, drafter=drafter, engine=engine)
+    gemma = open_model(model, how, screen)
     for line in gemma.memory.lines():
         screen.note(line)
     served = Served(gemma, tuple(name) if name else names_of(model), int(time.time()))

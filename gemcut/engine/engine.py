@@ -5,64 +5,52 @@ itself fails, every stream raises the error, and so does every later `submit`.
 """
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from gemcut.engine.constraint import unpack
-from gemcut.engine.job import Choice, Job
-from gemcut.engine.logprobs import token_logprobs
+from gemcut.engine.drafting import PagedDrafter, Speculator
+from gemcut.engine.job import Job
+from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import SCORED_ROWS, Token, advanced
+from gemcut.engine.occupancy import Occupancy, occupancy_of
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
+from gemcut.engine.results import Results
 from gemcut.engine.runner import Runner
+from gemcut.engine.sample import Choosing, Sample
 from gemcut.engine.sampling import BatchSampler
 from gemcut.engine.scheduler import Limits, Scheduler
+from gemcut.engine.speculative import USUAL, Speculation
 from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import EngineFailed, RequestTooLarge
+from gemcut.model.drafter import Drafter
 
+NOTHING = Made((), ended=False)
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
-
-
-@dataclass(eq=False)
-class _Sample:
-    """A sample under way.  slot: of the sampler, None while it has none."""
-
-    job: Job
-    choice: Choice
-    stream: TokenStream
-    made: list[int] = field(default_factory=list)
-    slot: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Occupancy:
-    """How full an engine is: pages of both kinds that requests hold, and sequences.
-
-    Pages that are only kept for requests to come are not used.  failed: whether it has stopped for good.
-    """
-
-    full_pages: int
-    full_pages_used: int
-    sliding_pages: int
-    sliding_pages_used: int
-    running: int
-    waiting: int
-    failed: bool
 
 
 class Engine:
     """Runs the requests of many callers together.  Its thread ends with it."""
 
-    def __init__(self, runner: Runner, memory: MemoryPlan, limits: Limits) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        memory: MemoryPlan,
+        limits: Limits,
+        speculation: Speculation = USUAL,
+        drafter: Drafter | None = None,
+    ) -> None:
         self.memory = memory
         sampler = BatchSampler(limits.max_running, runner.model.config.text.vocab_size, runner.device)
-        self._loop = _Loop(Scheduler(memory.layout, limits), runner, sampler)
+        speculator = Speculator(speculation, None if drafter is None else PagedDrafter(drafter, runner))
+        self._loop = _Loop(Scheduler(memory.layout, limits), runner, sampler, speculator)
         self._thread = threading.Thread(target=self._loop.run, name="gemcut-engine", daemon=True)
         self._thread.start()
         self.close = weakref.finalize(self, _stop, self._loop, self._thread)  # also at the program's end
@@ -97,12 +85,15 @@ class _Loop:
     Other threads leave jobs and cancellations in `_inbox`, which `_changed` guards; all else is its own.
     """
 
-    def __init__(self, scheduler: Scheduler, runner: Runner, sampler: BatchSampler) -> None:
+    def __init__(
+        self, scheduler: Scheduler, runner: Runner, sampler: BatchSampler, speculator: Speculator
+    ) -> None:
         self._scheduler = scheduler
         self._runner = runner
         self._sampler = sampler
+        self._speculator = speculator
         self._free_slots = list(range(scheduler.limits.max_running))
-        self._samples: dict[Key, _Sample] = {}
+        self._samples: dict[Key, Sample] = {}
         self._masks = ThreadPoolExecutor(1, "gemcut-masks")
         self._num_words = -(-runner.model.config.text.vocab_size // 32)
         self._changed = threading.Condition()
@@ -124,17 +115,7 @@ class _Loop:
         return streams
 
     def occupancy(self) -> Occupancy:
-        scheduler = self._scheduler
-        full, sliding = scheduler.pages.full, scheduler.pages.sliding
-        return Occupancy(
-            full_pages=full.num_pages - 1,
-            full_pages_used=full.num_pages - 1 - full.available,
-            sliding_pages=sliding.num_pages - 1,
-            sliding_pages_used=sliding.num_pages - 1 - sliding.available,
-            running=len(scheduler.running),
-            waiting=len(scheduler.waiting),
-            failed=self._failure is not None,
-        )
+        return occupancy_of(self._scheduler, self._failure is not None)
 
     def cancel(self, key: Key) -> None:
         with self._changed:
@@ -177,13 +158,14 @@ class _Loop:
                 job, streams = item
                 self._scheduler.add(job.request)
                 for choice, stream in zip(job.choices, streams, strict=True):
-                    self._samples[stream.key] = _Sample(job, choice, stream)
+                    self._samples[stream.key] = Sample(job, choice, stream)
             else:
                 self._end(item)
         return True
 
     def _step(self) -> None:
-        planned = self._scheduler.next_step({})
+        planned = self._scheduler.next_step(self._speculator.propose(self._scheduler.running, self._forced()))
+        start = time.perf_counter()
         if not planned:
             self._scheduler.commit({})
             return
@@ -201,9 +183,18 @@ class _Loop:
         self._score(planned, hidden)
         failed, permitted = ({}, {}) if masks is None else masks.result()
         made = self._choose(planned, hidden, permitted, failed)
+        self._speculator.learn(planned, hidden, made, time.perf_counter() - start)
         self._scheduler.commit(made)
         for key, reason in failed.items():
             self._fail(key, reason)
+
+    def _forced(self) -> dict[Key, tuple[int, ...]]:
+        """Tokens about which constraints leave no choice: guesses that are right for sure."""
+        return {
+            key: sample.choice.constraint.forced
+            for key, sample in self._samples.items()
+            if sample.choice.constraint is not None
+        }
 
     def _is_held(self, key: Key) -> bool:
         constraint = self._samples[key].choice.constraint
@@ -228,40 +219,64 @@ class _Loop:
     def _choose(
         self,
         planned: Sequence[Rows],
-        hidden: Sequence[Tensor],
+        hidden: Results,
         permitted: dict[Key, Tensor],
         failed: dict[Key, Exception],
     ) -> dict[Key, Made]:
-        """The next token of each sequence that has one; `failed` gets the sequences in which this fails."""
-        chosen: list[tuple[Key, _Sample, int, Tensor]] = []
+        """The next tokens of each sequence that has any; `failed` gets the sequences in which this fails.
+
+        Place by place: the token behind the last known one, then, where that was the guess, the one behind
+        the guess.  So at every place counts, grammar and stops are as they would be without guesses.
+        """
+        chosen: list[Choosing] = []
+        wanted: list[int] = []
         made: dict[Key, Made] = {}
-        for rows, result in zip(planned, hidden, strict=True):
+        for number, rows in enumerate(planned):
             if not rows.chooses:
                 continue
             key = rows.progress.key
-            made[key] = Made((), ended=False)  # stands where it fails
+            made[key] = NOTHING  # stands where it fails
             sample = self._samples[key]
             try:
                 slot = self._slot(sample, rows)
             except Exception as error:
                 failed[key] = error
             if key not in failed:
-                chosen.append((key, sample, slot, result[-1:]))
-        if not chosen:
-            return made
-        logits = self._runner.logits(torch.cat([row for _, _, _, row in chosen]))
-        slots = [slot for _, _, slot, _ in chosen]
-        positions = [len(sample.made) for _, sample, _, _ in chosen]
-        masks = self._unpacked([permitted.get(key) for key, _, _, _ in chosen], logits)
-        ids = self._sampler.choose(logits, slots, positions, masks)
+                chosen.append(Choosing(rows, sample, slot, len(wanted)))
+                wanted += hidden.last(number, 1 + rows.num_drafts)
+        logits = self._runner.logits(hidden.take(wanted)) if wanted else None
+        under_way = chosen
+        while under_way and logits is not None:
+            self._choose_next(under_way, logits, permitted, failed)
+            under_way = [one for one in under_way if one.rows.num_drafts and one.goes_on]
+            under_way = [one for one in under_way if one.key not in failed]
+            problems, permitted = self._permitted([one.rows for one in under_way if self._is_held(one.key)])
+            failed |= problems
+            under_way = [one for one in under_way if one.key not in problems]
+        return made | {one.key: Made(tuple(one.tokens), one.ended) for one in chosen}
+
+    def _choose_next(
+        self,
+        under_way: Sequence[Choosing],
+        logits: Tensor,
+        permitted: dict[Key, Tensor],
+        failed: dict[Key, Exception],
+    ) -> None:
+        """One token for each.  logits: (M, V), of all sequences and places of the step."""
+        places = [one.row + len(one.tokens) for one in under_way]
+        rows = logits if len(places) == len(logits) else logits[torch.tensor(places, device=logits.device)]
+        slots = [one.slot for one in under_way]
+        positions = [len(one.sample.made) for one in under_way]
+        masks = self._unpacked([permitted.get(one.key) for one in under_way], rows)
+        ids = self._sampler.choose(rows, slots, positions, masks)
         self._sampler.observe(slots, ids)
-        logprobs = self._sampler.logprobs(logits, slots, ids)
-        for (key, sample, _, _), token_id, found in zip(chosen, ids.tolist(), logprobs, strict=True):
+        logprobs = self._sampler.logprobs(rows, slots, ids)
+        for one, token_id, found in zip(under_way, ids.tolist(), logprobs, strict=True):
+            one.tokens.append(token_id)
             try:
-                made[key] = self._advance(sample, Token(token_id, found))
+                one.ended = self._advance(one.sample, token_id, found)
             except Exception as error:
-                failed[key] = error
-        return made
+                failed[one.key] = error
 
     def _unpacked(self, rows: Sequence[Tensor | None], logits: Tensor) -> Tensor | None:
         """Permitted tokens (R, V) bool; None where all are."""
@@ -271,7 +286,7 @@ class _Loop:
         packed = torch.stack([free if row is None else row for row in rows])
         return unpack(packed.to(logits.device), logits.shape[-1])
 
-    def _slot(self, sample: _Sample, rows: Rows) -> int:
+    def _slot(self, sample: Sample, rows: Rows) -> int:
         """The sampler's slot of a running sample; those that had to give way hand theirs over."""
         if sample.slot is None:
             sample.stream.num_cached = rows.progress.num_cached or 0
@@ -289,24 +304,26 @@ class _Loop:
                 self._free_slots.append(sample.slot)
                 sample.slot = None
 
-    def _advance(self, sample: _Sample, token: Token) -> Made:
-        """Hands a token over; says whether the reply ends with it."""
+    def _advance(self, sample: Sample, token_id: int, logprobs: TokenLogprobs | None) -> bool:
+        """Hands a token over; returns whether the reply ends with it."""
         choice = sample.choice
-        sample.made.append(token.id)
-        ends = choice.constraint is not None and advanced(choice.constraint, token.id)
-        choice.stops.push(token.id, ends)
-        sample.stream.put(replace(token, ends=ends))
+        sample.made.append(token_id)
+        ends = choice.constraint is not None and advanced(choice.constraint, token_id)
+        choice.stops.push(token_id, ends)
+        sample.stream.put(Token(token_id, logprobs, ends))
         over = choice.stops.over or len(sample.made) == sample.job.request.max_tokens
         if over:
             sample.stream.put(None)
             self._forget(sample.stream.key)
-        return Made((token.id,), over)
+        return over
 
-    def _score(self, planned: Sequence[Rows], hidden: Sequence[Tensor]) -> None:
+    def _score(self, planned: Sequence[Rows], hidden: Results) -> None:
         """Log probabilities of prompts' tokens, for those who want them; what was scored before stays."""
-        for rows, result in zip(planned, hidden, strict=True):
-            sample = self._samples[rows.progress.key]
-            if not rows.scores or sample.job.prompt_logprobs is None:
+        for number, rows in enumerate(planned):
+            if not rows.scores:
+                continue
+            sample, result = self._samples[rows.progress.key], hidden[number]
+            if sample.job.prompt_logprobs is None:
                 continue
             scored, prompt = sample.stream.prompt_logprobs, rows.progress.request.prompt_ids
             following = prompt[rows.start + 1 : rows.start + 1 + len(result)]

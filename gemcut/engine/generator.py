@@ -7,11 +7,12 @@ from functools import cached_property
 from threading import Lock
 
 from gemcut.engine.constraint import Constraint, ConstraintOptions, Grammar, GrammarVocabulary
-from gemcut.engine.engine import Engine, Occupancy
+from gemcut.engine.engine import Engine
 from gemcut.engine.job import Choice, Job, media_spans, turn_ends
 from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import check_prompt
+from gemcut.engine.occupancy import Occupancy
 from gemcut.engine.options import EngineOptions
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
@@ -133,10 +134,9 @@ class Generator:
     def _running(self) -> Engine:
         with self._starting:
             if self._engine is None:
-                runner = Runner(
-                    self._loaded.model, self.memory.layout, self.memory.int8, self._options.batch_invariant
-                )
-                self._engine = Engine(runner, self.memory, self.limits)
+                loaded, memory, options = self._loaded, self.memory, self._options
+                runner = Runner(loaded.model, memory.layout, memory.int8, options.batch_invariant)
+                self._engine = Engine(runner, memory, self.limits, options.speculation, loaded.drafter)
             return self._engine
 
     def close(self) -> None:

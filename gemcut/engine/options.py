@@ -10,6 +10,7 @@ import torch
 from gemcut.config import TextConfig
 from gemcut.engine.memory import INT8_BYTES, MemoryPlan, kind_memory, plan_memory
 from gemcut.engine.scheduler import Limits
+from gemcut.engine.speculative import MOST_DRAFTS, Speculate, Speculation
 from gemcut.errors import BadOption
 
 PAGE_TOKENS = 16
@@ -30,6 +31,7 @@ class EngineOptions:
     max_running: requests that hold memory at once, the others wait; None is 16 (GPU: 256).
     batch_invariant: give each request the same numbers to the last bit, whatever runs beside it and however
     its prompt is cut up, so that a seed gives the same tokens; slower.
+    speculate, max_drafts: see `Speculation`.
     kv_dtype: "int8" keeps keys and values in half the memory, not quite exactly; None in the model's dtype.
 
     Raises BadOption for values that no engine can have.
@@ -40,6 +42,8 @@ class EngineOptions:
     step_tokens: int | None = None
     max_running: int | None = None
     batch_invariant: bool = False
+    speculate: Speculate = "auto"
+    max_drafts: int = MOST_DRAFTS
     kv_dtype: Literal["int8"] | None = None
 
     def __post_init__(self) -> None:
@@ -47,8 +51,14 @@ class EngineOptions:
         for name, value in given.items():
             if value is not None and value < 1:
                 raise BadOption(f"{name} is {value}; it must be at least 1")
+        _ = self.speculation
         if self.kv_dtype not in (None, "int8"):
             raise BadOption(f'kv_dtype is {self.kv_dtype!r}; it may be "int8", or None')
+
+    @property
+    def speculation(self) -> Speculation:
+        """What may be guessed.  Raises BadOption."""
+        return Speculation(speculate=self.speculate, max_drafts=self.max_drafts)
 
     def limits(self, device: torch.device) -> Limits:
         """How much runs at once.  Raises BadOption."""

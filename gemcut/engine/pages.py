@@ -252,6 +252,10 @@ class Pages:
         first = hit.tokens // self.layout.page_tokens - len(hit.window)
         return Table(list(hit.full), len(hit.full), list(hit.window), first)
 
+    def holds(self, table: Table) -> int:
+        """Up to which position the table has slots."""
+        return min(len(table.full), table.first_sliding + len(table.sliding)) * self.layout.page_tokens
+
     def reach(self, table: Table) -> int:
         """Up to which position the table could grow now."""
         full = len(table.full) + self.full.available

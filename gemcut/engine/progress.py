@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from gemcut.config import AttentionKind
 from gemcut.engine.pages import PageLayout, PrefixHashes, Table
@@ -44,7 +45,7 @@ class Progress:
         peak = layout.sliding_peak(request.most_tokens, request.media)
         return cls(request, sample, arrival, list(request.prompt_ids), hashes, peak)
 
-    @property
+    @cached_property
     def key(self) -> Key:
         """Its name."""
         return self.request.id, self.sample
@@ -98,8 +99,7 @@ class Progress:
         return start + 1
 
 
-@dataclass(frozen=True)
-class PageRows:
+class PageRows(NamedTuple):  # of these two many are made in a step, and tuples are made quickly
     """Where rows of one sequence stand in the pages of one kind of layer.
 
     known: keys and values of the positions below it are there already and are not written again.
@@ -112,8 +112,7 @@ class PageRows:
     first_page: int
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """What one sequence computes in a step: its tokens from position `start` on.
 
     ids: known tokens, and behind them `num_drafts` guesses.
@@ -140,8 +139,7 @@ class Rows:
         return self.num_drafts + 1 if self.chooses else 0
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """What a sequence that `chooses` made in a step.
 
     tokens: the guesses that were right, and one token more; nothing behind a token that ends the reply.

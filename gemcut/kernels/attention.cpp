@@ -11,22 +11,10 @@
 // Positions of a task, and those whose scores are made before their values are added. They are cut at the same places
 // whatever else runs, so a row's result does not depend on the rows beside it.
 constexpr int64_t SPLIT = 512, BLOCK = 64;
+constexpr int64_t NEAR = 8;    // values that are added together: so few rows stay in the first cache
 constexpr int MOST_PARTS = 3;   // of a row, each with its scale
 
 typedef int32_t integers __attribute__((vector_size(4 * LANES)));
-
-static inline floats load(const float *from) {
-    floats lanes;
-    std::memcpy(&lanes, from, sizeof lanes);
-    return lanes;
-}
-
-static inline floats load(const int8_t *from) {
-    typedef int8_t bytes __attribute__((vector_size(LANES)));
-    bytes some;
-    std::memcpy(&some, from, sizeof some);
-    return __builtin_convertvector(some, floats);
-}
 
 static inline void store(float *to, floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 static inline float value(uint16_t half) { return widen(half); }
@@ -132,11 +120,14 @@ static inline void add(float *sums, int64_t width, const T *const *v, const floa
 
 template <int QUERIES, typename T>
 static inline void weigh(float *sums, int64_t width, const T *const *v, const float *weights, int64_t keys, Part part) {
-    constexpr int VECTORS = 8 / QUERIES;
-    int64_t at = part.begin;
-    for (; at + VECTORS * LANES <= part.end; at += VECTORS * LANES)
-        add<QUERIES, VECTORS>(sums, width, v, weights, keys, at);
-    for (; at < part.end; at += LANES) add<QUERIES, 1>(sums, width, v, weights, keys, at);
+    constexpr int VECTORS = QUERIES < 8 ? 8 / QUERIES : 1;
+    for (int64_t s = 0; s < keys; s += NEAR) {
+        const int64_t count = std::min(NEAR, keys - s);
+        int64_t at = part.begin;
+        for (; at + VECTORS * LANES <= part.end; at += VECTORS * LANES)
+            add<QUERIES, VECTORS>(sums, width, v + s, weights + s, count, at);
+        for (; at < part.end; at += LANES) add<QUERIES, 1>(sums, width, v + s, weights + s, count, at);
+    }
 }
 
 // What a task keeps for each of its queries: the largest score, the sum of weights, the sum of weighted values.
@@ -220,6 +211,7 @@ class Reader {
     template <typename Each>
     static void each_group(int64_t queries, Each each) {
         int64_t i = 0;
+        for (; i + 8 <= queries; i += 8) each(std::integral_constant<int, 8>{}, i);
         for (; i + 4 <= queries; i += 4) each(std::integral_constant<int, 4>{}, i);
         for (; i + 2 <= queries; i += 2) each(std::integral_constant<int, 2>{}, i);
         for (; i < queries; ++i) each(std::integral_constant<int, 1>{}, i);

@@ -29,27 +29,32 @@ static std::vector<float> evens_then_odds(const uint16_t *x, int rows, int64_t i
 
 // ROWS rows of x against OUTS rows of the weight: y[r][o] = x[r] . w[o]
 // A vector of weights is read as 32-bit words that hold two weights each: shifted left a word is the even weight
-// in float32, with its lower half cleared it is the odd one.
+// in float32, with its lower half cleared it is the odd one. A row is summed in the same order whatever ROWS and
+// OUTS are, so it comes out the same alone and among others.
 template <int ROWS, int OUTS>
 static inline void block(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out) {
-    floats even[ROWS][OUTS] = {}, odd[ROWS][OUTS] = {};
+    floats sums[ROWS][OUTS] = {};
     int64_t i = 0;
-    for (; i + CHUNK <= in; i += CHUNK)
+    for (; i + CHUNK <= in; i += CHUNK) {
+        floats low[OUTS], high[OUTS];
         for (int o = 0; o < OUTS; ++o) {
             words pairs;
             std::memcpy(&pairs, w + o * in + i, sizeof pairs);
-            const floats low = (floats)(pairs << 16), high = (floats)(pairs & 0xffff0000);
-            for (int r = 0; r < ROWS; ++r) {
-                floats evens, odds;
-                std::memcpy(&evens, x + r * in + i, sizeof evens);
-                std::memcpy(&odds, x + r * in + i + LANES, sizeof odds);
-                even[r][o] += evens * low;
-                odd[r][o] += odds * high;
+            low[o] = (floats)(pairs << 16), high[o] = (floats)(pairs & 0xffff0000);
+        }
+        for (int r = 0; r < ROWS; ++r) {
+            floats evens, odds;
+            std::memcpy(&evens, x + r * in + i, sizeof evens);
+            std::memcpy(&odds, x + r * in + i + LANES, sizeof odds);
+            for (int o = 0; o < OUTS; ++o) {
+                sums[r][o] += evens * low[o];
+                sums[r][o] += odds * high[o];
             }
         }
+    }
     for (int r = 0; r < ROWS; ++r)
         for (int o = 0; o < OUTS; ++o) {
-            float total = sum(even[r][o] + odd[r][o]);
+            float total = sum(sums[r][o]);
             for (int64_t j = i; j < in; ++j) total += x[r * in + j] * widen(w[o * in + j]);
             y[r * out + o] = narrow(total);
         }
@@ -62,15 +67,20 @@ static void product(const float *x, const uint16_t *w, uint16_t *y, int64_t in, 
     for (int64_t o = out / OUTS * OUTS; o < out; ++o) block<ROWS, 1>(x, w + o * in, y + o, in, out);
 }
 
-// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous; rows is 1 to 4.
+// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous; rows is 1 to 8. More rows of x read a
+// weight that is there at once than fit into the first cache, so each part of them is used for two outputs.
 extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int rows, int64_t in, int64_t out,
                          int threads) {
     const std::vector<float> ready = evens_then_odds(x, rows, in);
     switch (rows) {
         case 1: return product<1, 4>(ready.data(), w, y, in, out, threads);
-        case 2: return product<2, 2>(ready.data(), w, y, in, out, threads);
-        case 3: return product<3, 2>(ready.data(), w, y, in, out, threads);
-        case 4: return product<4, 1>(ready.data(), w, y, in, out, threads);
+        case 2: return product<2, 4>(ready.data(), w, y, in, out, threads);
+        case 3: return product<3, 4>(ready.data(), w, y, in, out, threads);
+        case 4: return product<4, 2>(ready.data(), w, y, in, out, threads);
+        case 5: return product<5, 2>(ready.data(), w, y, in, out, threads);
+        case 6: return product<6, 2>(ready.data(), w, y, in, out, threads);
+        case 7: return product<7, 2>(ready.data(), w, y, in, out, threads);
+        case 8: return product<8, 2>(ready.data(), w, y, in, out, threads);
     }
 }
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gemcut.server import answer_schemas as gives
+from gemcut.server.body import Receive, Scope, Send
 from gemcut.server.chat import read_chat
 from gemcut.server.chat_fields import ChatRequest
 from gemcut.server.completion import read_completion
@@ -53,7 +54,7 @@ def build_app(serving: Serving) -> Starlette:
         )
         middleware.insert(0, cors)
     app = Starlette(
-        routes=[*routes, Route("/openapi.json", openapi), *playground_routes()],
+        routes=[*routes, Route("/openapi.json", openapi), *_wrong_methods(known), *playground_routes()],
         middleware=middleware,
         exception_handlers={HTTPException: _refuse},
     )
@@ -152,6 +153,26 @@ def _telling(serving: Serving) -> list[Operation]:
         tells("/version", "Which gemcut this is.", info.version, gives.VERSION),
         tells("/metrics", "Counts, for Prometheus.", info.metrics, None),
     ]
+
+
+def _wrong_methods(known: Sequence[Operation]) -> list[Route]:
+    """Routes that refuse what no route before them took: else the page would be asked for these paths."""
+    methods: dict[str, list[str]] = {}
+    for op in known:
+        methods.setdefault(op.path, []).append(op.method)
+    return [Route(path, _WrongMethod(", ".join(allowed))) for path, allowed in methods.items()]
+
+
+class _WrongMethod:
+    """Refuses every request for a path that there is.  allowed: the methods that it knows."""
+
+    def __init__(self, allowed: str) -> None:
+        self._allowed = allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> NoReturn:
+        method, path = scope["method"], scope["path"]
+        headers = {"allow": self._allowed}
+        raise Refusal(405, f"{method} is not for {path}", code="wrong_method", headers=headers)
 
 
 async def _refuse(request: Request, error: Exception) -> NoReturn:

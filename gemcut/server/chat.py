@@ -11,13 +11,15 @@ from gemcut.server.fields import read_fields
 from gemcut.server.message_fields import conversation, num_media
 from gemcut.server.models import Served
 from gemcut.server.refusal import Refusal
-from gemcut.server.sampling_fields import capped
+from gemcut.server.sampling_fields import capped, check_samples
 from gemcut.server.serving import Serving
 from gemcut.server.thinking import thinking
 
 
 class ChatAsked:
     """A chat to be answered, as `endpoint.Asked` has it."""
+
+    subject = "messages"
 
     def __init__(self, request: ChatRequest, serving: Serving) -> None:
         self.model = request.model
@@ -62,6 +64,7 @@ def question_of(request: ChatRequest, serving: Serving) -> Question:
         None if template is None else template.enable_thinking,
         request.thinking_token_budget,
     )
+    check_samples(request.n or 1, serving.options.most_samples)
     most = capped(request.most_tokens, serving.options.most_reply_tokens)
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
     options = ReplyOptions(

@@ -9,11 +9,14 @@ from gemcut.server.completion_chunks import CompletionChunks
 from gemcut.server.completion_fields import CompletionRequest
 from gemcut.server.fields import read_fields
 from gemcut.server.models import Served
+from gemcut.server.sampling_fields import check_samples
 from gemcut.server.serving import Serving
 
 
 class CompletionAsked:
     """Prompts to be continued, as `endpoint.Asked` has it."""
+
+    subject = "prompt"
 
     def __init__(self, request: CompletionRequest, serving: Serving) -> None:
         request.check()
@@ -21,6 +24,7 @@ class CompletionAsked:
         self.is_streamed = bool(request.stream)
         self.log = {"user": request.user}
         self._request = request
+        check_samples(len(request.prompts) * (request.n or 1), serving.options.most_samples)
         most = request.most_tokens(serving.options.most_reply_tokens)
         params = request.params(most, request.logprobs)
         scored = request.logprobs if request.echo else None

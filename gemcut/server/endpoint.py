@@ -4,13 +4,13 @@ Streaming and not streaming are the same events, sent one by one or folded at th
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from gemcut.errors import GemcutError
 from gemcut.live import LiveReply
 from gemcut.reply import Delta
-from gemcut.server.body import Disconnected, Receive, Scope, Send, read_body
+from gemcut.server.body import Disconnected, Receive, Scope, Send
 from gemcut.server.fields import read_json
 from gemcut.server.models import Served
 from gemcut.server.refusal import Refusal, refusal_of
@@ -45,6 +45,7 @@ class Asked(Protocol):
 
     model: str | None
     is_streamed: bool
+    subject: str  # the field that holds what the model reads
     log: dict[str, Any]  # what of it the log may tell
 
     def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
@@ -66,8 +67,12 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; what ends without its client ends at once."""
-        body = await read_body(scope, receive, self._serving.options)
-        answering = asyncio.ensure_future(self._answer(scope, body, send))
+        async with self._serving.bodies.read(scope, receive) as body:
+            await self._while_there(receive, self._answer(scope, body, send))
+
+    async def _while_there(self, receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
+        """Answers as long as the client is there.  Raises Disconnected."""
+        answering = asyncio.ensure_future(answer)
         leaving = asyncio.ensure_future(_until_gone(receive))
         try:
             await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -96,7 +101,7 @@ class Endpoint:
             )
             await exchange.fail(refusal)
         except GemcutError as error:
-            await exchange.fail(refusal_of(error))
+            await exchange.fail(refusal_of(error, asked.subject))
         except Exception:
             if exchange.is_open:
                 await exchange.fail(Refusal(500, "the server met a fault of its own", code="internal_error"))

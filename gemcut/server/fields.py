@@ -22,6 +22,10 @@ class Refused:
     reason: str
     neutral: tuple[Any, ...] = ()
 
+    def passes(self, value: Any) -> bool:
+        """Whether the value asks for nothing; 0 is not false."""
+        return value is None or any(type(value) is type(known) and value == known for known in self.neutral)
+
 
 class Fields(BaseModel):
     """Fields of a request or of a part of one; `refused` holds those that are known and not fulfilled."""
@@ -35,7 +39,7 @@ class Fields(BaseModel):
         if not isinstance(given, Mapping):
             return given
         for name, field in cls.refused.items():
-            if name in given and given[name] is not None and given[name] not in field.neutral:
+            if name in given and not field.passes(given[name]):
                 raise _IsRefused(name, field.reason)
         return {key: value for key, value in given.items() if key not in cls.refused}
 

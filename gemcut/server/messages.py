@@ -9,7 +9,6 @@ from starlette.responses import JSONResponse, Response
 from gemcut.engine.sampling_params import SamplingParams
 from gemcut.live import LiveReply
 from gemcut.many import Question, ReplyOptions
-from gemcut.server.body import read_body
 from gemcut.server.chat import check_media
 from gemcut.server.fields import read_fields, read_json
 from gemcut.server.messages_events import MessageEvents
@@ -27,6 +26,8 @@ EFFORTS: dict[str, Effort] = {
 
 class MessagesAsked:
     """A conversation to be answered, as `endpoint.Asked` has it."""
+
+    subject = "messages"
 
     def __init__(self, request: MessagesRequest, serving: Serving) -> None:
         self.model: str | None = request.model
@@ -81,8 +82,8 @@ class CountTokens:
 
     async def count(self, request: Request) -> Response:
         """How many tokens the model would read."""
-        body = await read_body(request.scope, request.receive, self._serving.options)
-        return JSONResponse(await self._serving.in_worker(lambda: self._count(read_json(body))))
+        async with self._serving.bodies.read(request.scope, request.receive) as body:
+            return JSONResponse(await self._serving.in_worker(lambda: self._count(read_json(body))))
 
     def _count(self, given: Any) -> dict[str, int]:
         asked = read_fields(CountRequest, given)

@@ -7,8 +7,8 @@ from typing import Any
 from gemcut.server.fields import Fields
 
 Schema = Mapping[str, Any]
-OF_BODY = (400, 408, 413, 415)  # what may be wrong with any body
-OF_MODEL = (*OF_BODY, 404, 422, 429, 503)  # and with what the model is to answer
+OF_BODY = (400, 408, 413, 415, 429)  # what may be wrong with any body
+OF_MODEL = (*OF_BODY, 404, 422, 503)  # and with what the model is to answer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ class ServerOptions:
     cors_origins: pages of which other hosts may ask from a browser; "*" for all.
     media_hosts: from which http(s) URLs of images, sound and video are fetched, "*.example.org" for all below
     one; never from private addresses.
-    most_body_bytes: of a request.  most_media: images, sounds and videos of a request.
-    most_reply_tokens: of a reply; None for what the context holds.
+    most_body_bytes: of a request.  most_held_bytes: of the bodies of all requests under way.
+    most_media: images, sounds and videos of a request.  most_samples: replies to one request.
+    most_reply_tokens: of each; None for what the context holds.
     most_in_flight: requests at work; None for twice what the engine runs at once.  most_waiting: those beyond
     that wait; more are sent away with 429.
     request_s, body_s: how long a request may take, and the arrival of its body.
@@ -32,7 +33,9 @@ class ServerOptions:
     cors_origins: tuple[str, ...] = ()
     media_hosts: tuple[str, ...] = ()
     most_body_bytes: int = 64 * MB
+    most_held_bytes: int = 2048 * MB
     most_media: int = 64
+    most_samples: int = 128
     most_reply_tokens: int | None = None
     most_in_flight: int | None = None
     most_waiting: int = 1024

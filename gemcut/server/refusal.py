@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from gemcut.errors import (
     BadMedia,
-    EmptyPrompt,
+    BadTools,
     EngineFailed,
     GemcutError,
+    PromptError,
     PromptTooLong,
     RequestTooLarge,
 )
@@ -64,9 +65,10 @@ class Refusal(Exception):
         }
 
 
-def refusal_of(error: GemcutError) -> Refusal:
+def refusal_of(error: GemcutError, subject: str = "messages") -> Refusal:
     """What a client is told of an error that its request met.
 
+    subject: the field that holds what the model reads.
     Engine failures are 503; media that cannot be read 422; everything else is the request's fault, 400.
     """
     message = " ".join(str(error).split())
@@ -74,12 +76,14 @@ def refusal_of(error: GemcutError) -> Refusal:
         case EngineFailed():
             return Refusal(503, message, code="engine_failed")
         case BadMedia():
-            return Refusal(422, message, code="invalid_media")
+            return Refusal(422, message, subject, code="invalid_media")
         case PromptTooLong() | RequestTooLarge():
-            return Refusal(400, message, param="messages", code="context_length_exceeded")
-        case EmptyPrompt():
-            return Refusal(400, message, param="messages", code="empty_prompt")
-    return Refusal(400, message, param=_named(message), code=_code(error))
+            return Refusal(400, message, subject, code="context_length_exceeded")
+        case BadTools():
+            return Refusal(400, message, "tools", code="bad_tools")
+        case PromptError():
+            return Refusal(400, message, subject, code=_code(error))
+    return Refusal(400, message, _named(message), code=_code(error))
 
 
 def _named(message: str) -> str | None:

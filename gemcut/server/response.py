@@ -22,6 +22,8 @@ from gemcut.server.thinking import thinking
 class ResponseAsked:
     """What is to be answered, as `endpoint.Asked` has it."""
 
+    subject = "input"
+
     def __init__(self, request: ResponseRequest, serving: Serving) -> None:
         self.model = request.model
         self.is_streamed = bool(request.stream)

@@ -80,6 +80,12 @@ def capped(asked: int | None, most: int | None) -> int | None:
     return most if asked is None else asked
 
 
+def check_samples(count: int, most: int) -> None:
+    """Raises Refusal 400 for more replies than one request may have."""
+    if count > most:
+        raise Refusal(400, f"n is {count} replies in all and {most} are the most", param="n")
+
+
 def _bias(given: dict[str, float] | None) -> dict[int, float]:
     """JSON's keys are strings."""
     if given is None:

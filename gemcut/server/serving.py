@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from gemcut.media.source import OpenUrl
 from gemcut.prompt.media import MediaOptions
 from gemcut.server.admission import Admission
+from gemcut.server.body import Bodies
 from gemcut.server.fetch import url_opener
 from gemcut.server.log import Log
 from gemcut.server.metrics import Metrics
@@ -19,7 +20,7 @@ from gemcut.server.running import Bell
 from gemcut.server.store import Store
 
 Result = TypeVar("Result")
-WORKERS = 8  # threads that read requests and media; tokens need none
+WORKERS = 32  # threads that read requests, media and what URLs name; tokens need none
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Serving:
     workers: ThreadPoolExecutor
     open_url: OpenUrl
     store: Store
+    bodies: Bodies
     bells: "WeakKeyDictionary[asyncio.AbstractEventLoop, Bell]"  # one in a server, several in tests
 
     @classmethod
@@ -51,6 +53,7 @@ class Serving:
             log=log,
             workers=ThreadPoolExecutor(WORKERS, "gemcut-server"),
             open_url=url_opener(options.media_hosts),
+            bodies=Bodies(options),
             store=Store(options.most_stored_bytes),
             bells=WeakKeyDictionary(),
         )

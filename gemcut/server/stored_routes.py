@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gemcut.server.answer_schemas import CONVERSATION, DELETED, ITEMS, RESPONSE
-from gemcut.server.body import read_body
 from gemcut.server.fields import Fields, Read, read_fields, read_json
 from gemcut.server.operations import OF_BODY, Operation
 from gemcut.server.refusal import Refusal
@@ -115,8 +114,8 @@ class StoredRoutes:
         return JSONResponse(_list_json(new, has_more=False))
 
     async def _read(self, model: type[Read], request: Request) -> Read:
-        body = await read_body(request.scope, request.receive, self._serving.options)
-        return read_fields(model, read_json(body))
+        async with self._serving.bodies.read(request.scope, request.receive) as body:
+            return read_fields(model, read_json(body))
 
 
 def stored_operations(serving: Serving) -> list[Operation]:

@@ -7,7 +7,6 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gemcut.server.body import read_body
 from gemcut.server.chat import check_media
 from gemcut.server.chat_fields import TemplateOptions
 from gemcut.server.fields import Fields, read_fields, read_json
@@ -56,8 +55,8 @@ class Tokens:
         return await self._answer(request, self._detokenize)
 
     async def _answer(self, request: Request, work: Callable[[Any], dict[str, Any]]) -> Response:
-        body = await read_body(request.scope, request.receive, self._serving.options)
-        return JSONResponse(await self._serving.in_worker(lambda: work(read_json(body))))
+        async with self._serving.bodies.read(request.scope, request.receive) as body:
+            return JSONResponse(await self._serving.in_worker(lambda: work(read_json(body))))
 
     def _tokenize(self, given: Any) -> dict[str, Any]:
         asked = read_fields(TokenizeRequest, given)

@@ -65,18 +65,19 @@ def paged(sequences: list[Sequence], window: int | None, heads: tuple[int, int],
     for sequence in sequences:
         start = sequence.length - sequence.rows
         oldest = 0 if window is None else max(0, start - window + 1)
-        pages = [next(order) for _ in range(oldest // PAGE, -(-sequence.length // PAGE))]
+        begin = oldest // PAGE
+        pages = [next(order) for _ in range(begin, -(-sequence.length // PAGE))]
         k, v = (torch.randn(sequence.length, heads[1], width, generator=generator).double() for _ in "kv")
-        for position in range(oldest, sequence.length):
-            slot = pages[position // PAGE - oldest // PAGE] * PAGE + position % PAGE
-            pool.write(torch.tensor([slot]), k[position : position + 1], v[position : position + 1])
+        positions = torch.arange(oldest, sequence.length)
+        slots = torch.tensor(pages)[positions // PAGE - begin] * PAGE + positions % PAGE
+        pool.write(slots, k[oldest:], v[oldest:])
         for position in range(start, sequence.length):
             lows.append(0 if window is None else max(0, position - window + 1))
             inside = sequence.image is not None and position >= sequence.image
             highs.append(sequence.length if inside else position + 1)
         starts.append(starts[-1] + sequence.rows)
         tables.append(pages)
-        first.append(oldest // PAGE * PAGE)
+        first.append(begin * PAGE)
         keys.append(k)
         values.append(v)
     most = max(len(pages) for pages in tables)

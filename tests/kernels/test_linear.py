@@ -29,6 +29,17 @@ def test_the_native_form_is_exact_to_one_rounding(built: Native, rows: int, inne
     assert_rounded_once(built.product(x, weight), want)
 
 
+@pytest.mark.parametrize(("inner", "out"), SHAPES)
+def test_the_native_form_gives_a_row_the_same_alone_and_among_others(
+    built: Native, inner: int, out: int
+) -> None:
+    """So guesses that are checked together choose what each would have chosen alone."""
+    x, weight, _ = operands(MOST_ROWS, inner, out)
+    alone = torch.cat([built.product(row[None], weight) for row in x])
+    for rows in range(1, MOST_ROWS + 1):
+        assert built.product(x[:rows], weight).equal(alone[:rows])
+
+
 def test_the_native_form_takes_rows_that_are_not_contiguous(built: Native) -> None:
     x, weight, want = operands(4, 96, 40)
     assert_rounded_once(built.product(x[::2], weight), want[::2])

@@ -88,6 +88,18 @@ def test_without_native_code_the_result_is_the_same_to_a_rounding(
     torch.testing.assert_close(attend_pages(given.q, given.pool, given.sight), want, atol=1e-2, rtol=1e-2)
 
 
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(("length", "window"), [(131_072, None), (262_144, None), (262_144, 1024)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_the_last_rows_of_a_whole_context_are_right(
+    length: int, window: int | None, dtype: torch.dtype
+) -> None:
+    given = paged([Sequence(length, 2), Sequence(length - 3, 1)], window, (2, 1), 16).cast(dtype)
+    error = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-8}[dtype]
+    got = attend_pages(given.q, given.pool, given.sight)
+    torch.testing.assert_close(got.double(), given.by_definition(), atol=error, rtol=error)
+
+
 @every_step
 def test_compact_rows_give_the_same_to_1e_12(name: str) -> None:
     """Keys that are their values times w, with nothing turned: every row can be packed either way."""

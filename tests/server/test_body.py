@@ -4,7 +4,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from gemcut import Gemma
-from tests.server.servers import PARIS, client_of
+from gemcut.server.app import build_app
+from tests.server.servers import PARIS, client_of, serving_of
 
 PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/tokenize"]
 HOSTILE = [
@@ -41,3 +42,13 @@ def test_a_body_that_is_too_large_is_not_kept(tiny: Gemma, promised: bool) -> No
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
     small = client.post("/v1/chat/completions", json={"messages": PARIS, "max_tokens": 1})
     assert small.status_code == 200
+
+
+def test_bodies_that_fill_the_memory_for_them_are_told_to_come_again(tiny: Gemma) -> None:
+    serving = serving_of(tiny, "tiny", most_held_bytes=1000)
+    client = TestClient(build_app(serving))
+    serving.bodies.held_bytes += 950
+    answer = client.post("/tokenize", json={"prompt": "a" * 100})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert client.post("/tokenize", json={"prompt": "a"}).status_code == 200
+    assert serving.bodies.held_bytes == 950

@@ -303,7 +303,9 @@ def test_marks_of_the_chat_format_in_a_message_are_only_text(client: TestClient,
 
 
 def test_the_operator_bounds_replies_and_media(tiny: Gemma) -> None:
-    client = client_of(tiny, "tiny", most_reply_tokens=5, most_media=0)
+    client = client_of(tiny, "tiny", most_reply_tokens=5, most_media=0, most_samples=2)
+    assert refusal(client, PATH, messages=PARIS, n=3)[1]["param"] == "n"
+    assert refusal(client, "/v1/completions", prompt=["a", "b"], n=2)[1]["param"] == "n"
     assert chat(client)["usage"]["completion_tokens"] == 5
     status, error = refusal(client, PATH, messages=PARIS, max_tokens=6)
     assert (status, error["param"]) == (400, "max_tokens")

@@ -79,7 +79,7 @@ def test_a_stop_ends_the_text_before_it(client: TestClient) -> None:
     [
         ({}, "prompt"),
         ({"prompt": []}, "prompt"),
-        ({"prompt": ["a", 5]}, "prompt[1]"),
+        ({"prompt": 5}, "prompt"),
         ({"prompt": [5, -1]}, "prompt[1]"),
         ({"prompt": "a", "suffix": "b"}, "suffix"),
         ({"prompt": "a", "best_of": 2}, "best_of"),
@@ -99,6 +99,6 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(
 def test_a_prompt_that_cannot_be_read_is_refused_and_nothing_runs_on(
     client: TestClient, tiny: Gemma, prompt: Any
 ) -> None:
-    status, _ = refusal(client, PATH, prompt=prompt, max_tokens=400)
-    assert status == 400
+    status, error = refusal(client, PATH, prompt=prompt, max_tokens=400)
+    assert (status, error["param"]) == (400, "prompt")
     assert tiny.occupancy().waiting == 0

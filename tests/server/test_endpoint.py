@@ -179,6 +179,6 @@ def test_many_at_once_get_what_each_gets_alone(tiny: Gemma) -> None:
             made = "".join(part.get("delta", part.get("message"))["content"] for part in parts
                            if "content" in part.get("delta", part.get("message")))  # fmt: skip
             assert made == text
-        assert running_sequences(tiny) == 0
+        await until(lambda: running_sequences(tiny) == 0)
 
     asyncio.run(work())

@@ -52,7 +52,8 @@ def test_a_second_signal_ends_it_at_once(tiny_folder: Path) -> None:
             json={"messages": PARIS, "max_tokens": 450, "stream": True, "n": 8, "temperature": 1},
             timeout=60,
         ) as answer:
-            next(answer.iter_bytes())
+            pieces = answer.iter_bytes()
+            next(pieces)
             program.stop()
             time.sleep(0.2)
             program.stop()

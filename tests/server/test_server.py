@@ -9,8 +9,16 @@ import pydantic
 import pytest
 
 from tests.server.programs import Program
-from tests.server.servers import ADD, PARIS, SUM, WEATHER
+from tests.server.servers import PARIS, SUM, WEATHER
 
+TIME = {
+    "type": "function",
+    "function": {
+        "name": "get_time",
+        "description": "Get the current time in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
 pytestmark = pytest.mark.usefixtures("nano")
 
 
@@ -56,24 +64,24 @@ def test_openai_parses_a_model_of_ours(ask: openai.OpenAI) -> None:
 
 
 def test_openai_runs_a_loop_of_tools(ask: openai.OpenAI) -> None:
-    """Two tools are called and the answers come from their results."""
-    results = {"get_weather": "18 C, sunny", "add": "663"}
-    for question, tool, part in ((PARIS[0]["content"], "get_weather", "18"), (SUM, "add", "663")):
-        messages: Any = said(question)
-        first = ask.chat.completions.create(
-            model="nano",
-            messages=messages,
-            tools=[WEATHER, ADD],
-            tool_choice="required",  # type: ignore[list-item]
-        )
-        message = first.choices[0].message
+    """In one conversation two tools are called, and the answers come from their results."""
+    results = {"get_weather": "18 C, sunny", "get_time": "14:35"}
+    tools: Any = [WEATHER, TIME]
+    messages: Any = []
+    for question, tool, city, part in (
+        ("What is the weather in Paris?", "get_weather", "Paris", "18"),
+        ("What time is it in Rome?", "get_time", "Rome", "14:35"),
+    ):
+        messages += said(question)
+        message = ask.chat.completions.create(model="nano", messages=messages, tools=tools).choices[0].message
         assert message.tool_calls
         call = message.tool_calls[0]
         assert call.type == "function"
-        assert call.function.name == tool
+        assert (call.function.name, json.loads(call.function.arguments)) == (tool, {"city": city})
         messages += [message, {"role": "tool", "tool_call_id": call.id, "content": results[tool]}]
-        second = ask.chat.completions.create(model="nano", messages=messages, tools=[WEATHER, ADD])  # type: ignore[list-item]
-        assert part in str(second.choices[0].message.content)
+        answer = ask.chat.completions.create(model="nano", messages=messages, tools=tools).choices[0].message
+        assert part in str(answer.content)
+        messages.append(answer)
 
 
 def test_openai_streams_calls_and_usage(ask: openai.OpenAI) -> None:
@@ -167,6 +175,6 @@ def test_anthropic_runs_a_loop_of_tools(claude: anthropic.Anthropic) -> None:
 
 def test_anthropic_s_errors_are_of_their_kinds(claude: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.BadRequestError, match="top_k"):
-        claude.messages.create(model="nano", max_tokens=9, messages=said("x"), top_k=0)
+        claude.messages.create(model="nano", max_tokens=9, messages=said("x"), extra_body={"top_k": 0})
     with pytest.raises(anthropic.NotFoundError):
         claude.messages.create(model="claude", max_tokens=9, messages=said("x"))

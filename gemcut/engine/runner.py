@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gemcut.engine.batch import BatchBuilder
+from gemcut.engine.graphs import DecodeGraphs, recorder_for
 from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Rows
 from gemcut.engine.results import Results
 from gemcut.engine.tiles import in_tiles, tile_rows, tiles
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.paged_cache import PagedCache
-from gemcut.model.step import Embedded
+from gemcut.model.step import Embedded, Step
 
 
 class Runner:
@@ -33,6 +34,8 @@ class Runner:
         self.cache = PagedCache(model.model.language_model.kv_owners(), layout.slots, int8)
         self.builder = BatchBuilder(layout, self.cache, self.device)
         self._tile = tile_rows(model.config.text) if batch_invariant else None
+        record = None if batch_invariant else recorder_for(model, self.cache)
+        self._graphs = None if record is None else DecodeGraphs(model, self.cache, layout, record)
 
     @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Results:
@@ -40,7 +43,7 @@ class Runner:
         batch = self.builder.build(planned)
         placeholders, here = self._soft(planned, soft)
         if self._tile is None:
-            hidden = self.model(self._embedded(batch.ids, placeholders, here), batch.step)
+            hidden = self._hidden(self._embedded(batch.ids, placeholders, here), batch.step)
             return Results(hidden, batch.num_outputs)
         parts = []
         for tile in tiles(batch, planned, self._tile):
@@ -54,6 +57,14 @@ class Runner:
             made = self.model(embedded, tile.step)
             parts.append(made[tile.wanted] if len(made) else made)
         return Results(torch.cat(parts), batch.num_outputs)
+
+    def _hidden(self, embedded: Embedded, step: Step) -> Tensor:
+        """Of the rows that are wanted, (M, C); from a recording where there is one of such a step."""
+        recorded = None if self._graphs is None else self._graphs.run(embedded, step)
+        if recorded is not None:
+            return recorded
+        hidden: Tensor = self.model(embedded, step)
+        return hidden
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:

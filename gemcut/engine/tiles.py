@@ -22,6 +22,8 @@ from gemcut.kernels.page_sight import PageSight
 from gemcut.model.paged_cache import PageWriter
 from gemcut.model.step import Step
 
+PART_TOKENS = 2048  # of a GPU's program: where sums are cut must not depend on how many rows there are
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -103,6 +105,7 @@ def _sight(sight: PageSight, rows: slice, missing: int) -> PageSight:
         lows=pad(sight.lows[rows], (0, missing)),
         highs=pad(sight.highs[rows], (0, missing), value=1),
         starts=torch.arange(size + 1, dtype=torch.int32),
+        part_tokens=PART_TOKENS,
     )
 
 

@@ -35,6 +35,22 @@ def widened(x: Tensor, weight: Tensor) -> Tensor:
     return out
 
 
+def grouped_linear(x: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """Group after group of rows times a matrix each: (N, in) x (E, out, in) -> (N, out).
+
+    ends: (E,) where each group's rows end, nothing behind the last.
+    """
+    return F.grouped_mm(x, weights.transpose(1, 2), offs=ends.int())
+
+
+@functools.cache
+def multiplies_groups(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `grouped_linear` is one kernel: Hopper and later; else torch waits for the groups' bounds."""
+    if device.type != "cuda" or dtype != torch.bfloat16:
+        return False
+    return torch.cuda.get_device_capability(device) >= (9, 0)
+
+
 @functools.cache
 def multiplies_bfloat16() -> bool:
     """Whether torch has fast bfloat16 products on this CPU; without, it multiplies one by one."""

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from gemcut.kernels.page_pool import PagePool
-from gemcut.kernels.page_sight import PageSight
+from gemcut.kernels.page_sight import FEW_ROWS, PageSight
 
 MOST_ROWS = 8  # of x in one call
-FEW_ROWS = 8  # of a sequence, in attention over pages
 LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
 MOST_PARTS = 3  # of a row with scales
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-std=c++17", "-Wno-psabi")

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+FEW_ROWS = 8  # of a sequence, as many as decode has with the guesses behind a token
+
 
 @dataclass(frozen=True)
 class PageSight:
@@ -21,6 +23,8 @@ class PageSight:
     starts: (B + 1,) int32 on the CPU: rows starts[b] to starts[b + 1] - 1 are those of sequence b.
     page_tokens: tokens of a page.
     window: the most positions that a row sees up to its own; None for no limit.
+    part_tokens: positions that one program of a GPU takes, a multiple of 32; None for as many as keep the GPU
+    busy, which depends on how many rows there are, and with it the rounding of sums.
     """
 
     tables: Tensor
@@ -30,6 +34,7 @@ class PageSight:
     starts: Tensor
     page_tokens: int
     window: int | None
+    part_tokens: int | None = None
 
     def take(self, rows: Tensor, total: int) -> "PageSight":
         """What `rows` (M,) of the `total` rows see, in order; sequences without any of them fall away."""
@@ -51,6 +56,15 @@ class PageSight:
         """Each sequence by itself; made once a step, for all layers."""
         starts = self.starts.tolist()
         return tuple(SequenceSight(self, b, *starts[b : b + 2]) for b in range(len(starts) - 1))
+
+    @cached_property
+    def short(self) -> tuple[Tensor, Tensor]:
+        """The rows (M,) of sequences with up to FEW_ROWS of them, and the sequence of each, (M,); int32."""
+        counts = self.starts.diff()
+        sequences = torch.repeat_interleave(torch.arange(len(counts), dtype=torch.int32), counts)
+        rows = (counts <= FEW_ROWS)[sequences].nonzero()[:, 0]
+        device = self.tables.device
+        return rows.int().to(device), sequences[rows].to(device)
 
     @cached_property
     def most_rows(self) -> int:

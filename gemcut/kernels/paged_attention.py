@@ -1,22 +1,24 @@
 """Attention of a step's rows over pools of pages.
 
-Forms: native code on a CPU for the few rows that a sequence has in decode; plain PyTorch for the many of a
-prompt, for float64, and where there is no native code.
+Forms: native code on a CPU, Triton on CUDA, for the few rows that a sequence has in decode; plain PyTorch for
+the many of a prompt, for float64, and where there is neither.
 
 Letters: T rows of a sequence, S keys they see, H query heads, K key/value heads, G = H/K query heads of a key
 head, D head width, N rows of a step.
 """
 
+import functools
 from bisect import bisect_left, bisect_right
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from gemcut.kernels.attention import Sight, attend
-from gemcut.kernels.native import FEW_ROWS, native_for_pages
+from gemcut.kernels.native import native_for_pages
 from gemcut.kernels.norm import at_least_float32
 from gemcut.kernels.page_pool import PagePool
-from gemcut.kernels.page_sight import PageSight, SequenceSight
+from gemcut.kernels.page_sight import FEW_ROWS, PageSight, SequenceSight
 
 NEAR_KEYS = 128  # in a block where rows differ in what they see: more waste arithmetic, fewer cost calls
 FAR_KEYS = 512  # in a block that every row sees
@@ -29,16 +31,34 @@ def attend_pages(q: Tensor, pool: PagePool, sight: PageSight) -> Tensor:
     """
     q = pool.layout.queries(q, pool.weight)
     out = torch.empty_like(q)
-    native = native_for_pages(q, pool)
-    if native is not None:
-        native.attend_pages(q, pool, sight, out)
-    most = 0 if native is None else FEW_ROWS
+    most = FEW_ROWS if _attend_few_rows(q, pool, sight, out) else 0
     if sight.most_rows > most:
         for sequence in sight.sequences:
             if sequence.end - sequence.start > most:
                 rows = slice(sequence.start, sequence.end)
                 out[rows] = _attend_sequence(q[rows], pool, sequence)
     return pool.layout.results(out).flatten(1)
+
+
+def _attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> bool:
+    """Whether there is a form for the sequences of few rows; it has filled theirs of `out` then."""
+    if (native := native_for_pages(q, pool)) is not None:
+        native.attend_pages(q, pool, sight, out)
+        return True
+    if q.device.type == "cuda" and (triton := triton_form()) is not None and triton.serves(q.dtype, pool):
+        triton.attend_few_rows(q, pool, sight, out)
+        return True
+    return False
+
+
+@functools.cache
+def triton_form() -> ModuleType | None:
+    """The kernels of paged_triton.py, None without triton, which comes with torch where there is CUDA."""
+    try:
+        from gemcut.kernels import paged_triton
+    except ImportError:
+        return None
+    return paged_triton
 
 
 def _attend_sequence(q: Tensor, pool: PagePool, sight: SequenceSight) -> Tensor:

@@ -1,6 +1,6 @@
 """The engine's own work a step: all that is neither the model nor the sampler.
 
-    python -m bench.engine_step [--requests 64] [--prompt 500] [--tokens 400]
+    python -m bench.engine_step [--requests 64] [--prompt 500] [--tokens 400] [--speculate off]
 
 A model that does nothing stands for the real one, with the shapes of E2B.  What is left is planning, the
 step's tensors, and handing tokens over.  Times are those that the engine's thread is at work.
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gemcut.engine.drafting import Speculator
 from gemcut.engine.engine import _Loop
 from gemcut.engine.job import Choice, Job
 from gemcut.engine.memory import plan_memory
@@ -23,20 +24,23 @@ from gemcut.engine.runner import Runner
 from gemcut.engine.sampling import BatchSampler
 from gemcut.engine.sampling_params import Sampling
 from gemcut.engine.scheduler import Limits, Scheduler
+from gemcut.engine.speculative import Speculation
 from gemcut.engine.stop_conditions import StopConditions
 from gemcut.family import family
 
+VOCABULARY = 2048
 CACHE_BYTES = 4 * 10**9  # as planned; nothing is kept
 
 
 class Nothing:
-    """Takes what a model takes, gives zeros; `seconds` is what it took, which is not the engine's work."""
+    """Takes what a model takes, and gives next to nothing."""
 
     def __init__(self) -> None:
         config = family("e2b").size
         text = SimpleNamespace(norm=SimpleNamespace(weight=torch.zeros(1)), kv_owners=dict)
         self.model = SimpleNamespace(language_model=text)
         self.config = config
+        self.calls = 0
         self.seconds = 0.0
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -48,8 +52,13 @@ class Nothing:
         return embedded if step.outputs is None else embedded[step.outputs]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(M, 1) -> (M, 2)."""
-        return torch.zeros(len(hidden), 2)
+        """(M, 1) -> (M, V): another token each time, so that nothing repeats."""
+        start = time.thread_time()
+        self.calls += 1
+        logits = torch.zeros(len(hidden), VOCABULARY)
+        logits[:, self.calls % VOCABULARY] = 1
+        self.seconds += time.thread_time() - start
+        return logits
 
 
 class TimedSampler(BatchSampler):
@@ -96,22 +105,25 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--prompt", type=int, default=500)
     parser.add_argument("--tokens", type=int, default=400)
+    parser.add_argument("--speculate", choices=("auto", "off"), default="off")
     args = parser.parse_args()
     limits = Limits(step_tokens=512, max_running=args.requests)
     memory = plan_memory(family("e2b").size.text, CACHE_BYTES, 2, 16, limits)
-    sampler = TimedSampler(args.requests, 2, torch.device("cpu"))
+    sampler = TimedSampler(args.requests, VOCABULARY, torch.device("cpu"))
     model: Any = Nothing()
-    loop = _Loop(Scheduler(memory.layout, limits), Runner(model, memory.layout, int8=False), sampler)
+    speculator = Speculator(Speculation(speculate=args.speculate), None)
+    runner = Runner(model, memory.layout, int8=False)
+    loop = _Loop(Scheduler(memory.layout, limits), runner, sampler, speculator)
     streams = [stream for job in jobs(args) for stream in loop.submit(job)]
     decodes, prefills = [], []
     with torch.inference_mode():
         while True:
-            start, before = time.thread_time(), sampler.seconds
+            start, before = time.thread_time(), sampler.seconds + model.seconds
             if not loop._samples and not loop._inbox:
                 break
             loop._read_inbox()
             loop._step()
-            took = time.thread_time() - start - (sampler.seconds - before)
+            took = time.thread_time() - start - (sampler.seconds + model.seconds - before)
             running = loop._scheduler.running
             group = decodes if all(progress.pending == 1 for progress in running) else prefills
             group.append(1000 * took)

@@ -9,6 +9,7 @@ the likeliest token is another one.
 
 import argparse
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,25 +25,39 @@ from gemcut.model.step import whole_sequences
 from recipes.nano.evaluate import held_out_tasks
 from tests.parity.tiny import TINY, fill, model_config
 
-Texts = list[tuple[int, ...]]
+
+@dataclass(frozen=True)
+class Text:
+    """Tokens, of which those from `begin` to `end` - 1 are scored."""
+
+    ids: tuple[int, ...]
+    begin: int
+    end: int
+
+
+Texts = list[Text]
 
 
 def nano_texts(gemma: Gemma, cases: int) -> Texts:
-    """Held-out conversations with the answers that are wanted, where these are texts."""
+    """Held-out conversations with the answers that are wanted, where these are texts; answers are scored."""
     found = []
+    close = gemma.tokenizer.special.turn_close
     for task in held_out_tasks(cases):
         for case in task.cases:
             if isinstance(case.wanted, str):
                 answer = {"role": "assistant", "content": case.wanted}
                 messages = [*case.messages, answer, {"role": "user", "content": "Thank you."}]
-                found.append(gemma.prompt(messages, tools=list(case.tools)).token_ids)
+                begin = len(gemma.prompt(list(case.messages), tools=list(case.tools)).token_ids)
+                ids = gemma.prompt(messages, tools=list(case.tools)).token_ids
+                found.append(Text(ids, begin, ids.index(close, begin) + 1))
     return found
 
 
 def random_texts(cases: int) -> Texts:
     """Token ids without any sense, for random weights."""
     generator = torch.Generator().manual_seed(0)
-    return [tuple(torch.randint(20, 300, (300,), generator=generator).tolist()) for _ in range(cases)]
+    ids = torch.randint(20, 300, (cases, 300), generator=generator).tolist()
+    return [Text(tuple(row), 1, 300) for row in ids]
 
 
 @torch.inference_mode()
@@ -55,7 +70,7 @@ def at_once(model: Gemma4, ids: tuple[int, ...]) -> Tensor:
 def through_pages(model: Gemma4, texts: Texts, int8: bool) -> list[Tensor]:
     """Logits (T, V) of each text."""
     window = model.config.text.sliding_window
-    most = max(map(len, texts))
+    most = max(len(text.ids) for text in texts)
     layout = PageLayout(
         page_tokens=16, window=window, full_pages=3 + most // 16, sliding_pages=8 + (window + 64) // 16
     )
@@ -64,7 +79,7 @@ def through_pages(model: Gemma4, texts: Texts, int8: bool) -> list[Tensor]:
         Runner(model, layout, int8),
     )
     found = []
-    for number, ids in enumerate(texts):
+    for number, ids in enumerate([text.ids for text in texts]):
         scheduler.add(Request(id=number, prompt_ids=ids, max_tokens=1, score_prompt=True))
         parts, rows_read = [], 0
         while rows_read < len(ids):
@@ -79,17 +94,18 @@ def through_pages(model: Gemma4, texts: Texts, int8: bool) -> list[Tensor]:
 
 
 def perplexity(logits: list[Tensor], texts: Texts) -> float:
-    """Of every token but each text's first."""
-    losses = [
-        torch.nn.functional.cross_entropy(each[:-1].double(), torch.tensor(ids[1:]), reduction="sum")
-        for each, ids in zip(logits, texts, strict=True)
-    ]
-    return math.exp(float(sum(losses)) / sum(len(ids) - 1 for ids in texts))
+    """Of the tokens that are scored."""
+    losses = []
+    for each, text in zip(logits, texts, strict=True):
+        ids = torch.tensor(text.ids[text.begin : text.end])
+        rows = each[text.begin - 1 : text.end - 1].double()
+        losses.append(torch.nn.functional.cross_entropy(rows, ids, reduction="sum"))
+    return math.exp(float(sum(losses)) / sum(text.end - text.begin for text in texts))
 
 
 def row(name: str, model: Gemma4, texts: Texts) -> str:
     """A line of the table."""
-    want = [at_once(model, ids) for ids in texts]
+    want = [at_once(model, text.ids) for text in texts]
     exact, int8 = (through_pages(model, texts, how) for how in (False, True))
     there, mine = torch.cat(want).double(), torch.cat(int8).double()
     error = (mine - there).square().mean().sqrt() / there.std()

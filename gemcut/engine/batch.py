@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gemcut.config import AttentionKind
-from gemcut.engine.page_tables import PageTables
+from gemcut.engine.page_tables import Lines, PageTables
 from gemcut.engine.pages import SCRATCH, PageLayout
 from gemcut.engine.progress import PageRows, Progress, Rows
 from gemcut.kernels.page_sight import PageSight
@@ -77,32 +77,25 @@ class BatchBuilder:
     ) -> tuple[PageSight, Tensor]:
         """What the rows see in one kind of layer, and the slots (N,) where their own keys and values go."""
         size, rows_of = self._layout.page_tokens, places.sequence
-        here = [rows.kinds[kind] for rows in planned]
-        lines = self._tables[kind].lines([rows.progress for rows in planned], here)
-        first = np.array([place.first_page * size for place in here])
-        known = np.array([place.known for place in here])
-        pages = self._tables[kind].pages
-        page = pages[lines[rows_of], (places.position - first[rows_of]) // size].astype(np.int64)
-        slots = page * size + places.position % size
-        slots[places.position < known[rows_of]] = SCRATCH
+        lines = self._tables[kind].lines(
+            [rows.progress for rows in planned], [rows.kinds[kind] for rows in planned]
+        )
+        page, within = np.divmod(places.position, size)
+        page -= lines.first_page[rows_of]
+        slots = self._tables[kind].pages[lines.index[rows_of], page] * np.int64(size) + within
+        slots[places.position < lines.known[rows_of]] = SCRATCH
         window = self._layout.window if kind == "sliding_attention" else None
         seen = _seen(planned, places, window)
-        return self._sight(kind, lines, here, seen, places.starts), self._tensor(slots)
+        return self._sight(kind, lines, seen, places.starts), self._tensor(slots)
 
     def _sight(
-        self,
-        kind: AttentionKind,
-        lines: NDArray[np.intp],
-        here: Sequence[PageRows],
-        seen: tuple[Numbers, Numbers],
-        starts: Numbers,
+        self, kind: AttentionKind, lines: Lines, seen: tuple[Numbers, Numbers], starts: Numbers
     ) -> PageSight:
         """What rows see of the sequences on these lines: positions `seen[0]` to `seen[1]` - 1, (N,) each."""
         size, tables = self._layout.page_tokens, self._tables[kind]
-        first = np.array([place.first_page * size for place in here])
         return PageSight(
-            tables=self._tensor(tables.pages[lines, : max(len(place.pages) for place in here)]),
-            first=self._tensor(first.astype(np.int32)),
+            tables=self._tensor(tables.pages[lines.index, : lines.num_pages]),
+            first=self._tensor((lines.first_page * size).astype(np.int32)),
             lows=self._tensor(seen[0].astype(np.int32)),
             highs=self._tensor(seen[1].astype(np.int32)),
             starts=torch.from_numpy(starts.astype(np.int32)),
@@ -126,7 +119,7 @@ class BatchBuilder:
         window = self._layout.window if kind == "sliding_attention" else None
         lows = np.zeros_like(positions) if window is None else np.maximum(positions - window + 1, 0)
         lines = self._tables[kind].lines(sequences, here)
-        return self._sight(kind, lines, here, (lows, positions), np.arange(len(sequences) + 1))
+        return self._sight(kind, lines, (lows, positions), np.arange(len(sequences) + 1))
 
     def _outputs(self, places: _Places, num_outputs: Sequence[int]) -> Tensor | None:
         """The rows whose result is wanted, the last ones of each sequence; None for all."""
@@ -135,7 +128,8 @@ class BatchBuilder:
         return None if wanted.all() else self._tensor(wanted.nonzero()[0])
 
     def _tensor(self, numbers: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(numbers).to(self._device, non_blocking=True)
+        tensor = torch.from_numpy(numbers)
+        return tensor if self._device.type == "cpu" else tensor.to(self._device, non_blocking=True)
 
 
 def _place(progress: Progress, kind: AttentionKind) -> PageRows:
@@ -159,9 +153,7 @@ def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple
     highs = places.position + 1
     if window is None:
         return np.zeros_like(highs), highs
-    for number, rows in enumerate(planned):
-        if len(rows.ids) == 1 or not rows.progress.request.media:
-            continue
+    for number, rows in enumerate(planned if len(highs) > len(planned) else ()):  # a row alone is no image
         first = int(places.starts[number]) - rows.start  # the row of position 0, were it here
         for span in rows.progress.request.media:
             if span.whole and rows.start <= span.start < rows.start + len(rows.ids):

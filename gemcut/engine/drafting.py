@@ -145,11 +145,12 @@ class Speculator:
         """
         if not self._guesses:
             return
-        for rows, result in zip(planned, hidden, strict=True):
+        for number, rows in enumerate(planned):
             tokens = made[rows.progress.key].tokens if rows.progress.key in made else ()
             if tokens:
                 followed = self._follow(rows.progress)
                 if self._drafter is not None:
+                    result = hidden[number]
                     place = len(result) - 1 - rows.num_drafts + len(tokens) - 1
                     followed.hidden = result[place : place + 1].clone()
                 if followed.source in followed.acceptances:
@@ -158,7 +159,9 @@ class Speculator:
             self._times.record(sum(len(rows.ids) for rows in planned), seconds)
 
     def _follow(self, progress: Progress) -> _Followed:
-        return self._followed.setdefault(progress, _Followed())
+        if (followed := self._followed.get(progress)) is None:
+            followed = self._followed[progress] = _Followed()
+        return followed
 
     def _proposal(self, progress: Progress, followed: _Followed, forced: tuple[int, ...]) -> _Proposal | None:
         """What the sequence could have of its best source; None where none has anything."""

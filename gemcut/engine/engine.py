@@ -21,6 +21,7 @@ from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import SCORED_ROWS, Token, advanced
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
+from gemcut.engine.results import Results
 from gemcut.engine.runner import Runner
 from gemcut.engine.sample import Choosing, Sample
 from gemcut.engine.sampling import BatchSampler
@@ -30,6 +31,7 @@ from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import EngineFailed, RequestTooLarge
 from gemcut.model.drafter import Drafter
 
+NOTHING = Made((), ended=False)
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
 
 
@@ -207,7 +209,7 @@ class _Loop:
     def _choose(
         self,
         planned: Sequence[Rows],
-        hidden: Sequence[Tensor],
+        hidden: Results,
         permitted: dict[Key, Tensor],
         failed: dict[Key, Exception],
     ) -> dict[Key, Made]:
@@ -217,26 +219,27 @@ class _Loop:
         the guess.  So at every place counts, grammar and stops are as they would be without guesses.
         """
         chosen: list[Choosing] = []
-        wanted: list[Tensor] = []
+        wanted: list[int] = []
         made: dict[Key, Made] = {}
-        for rows, result in zip(planned, hidden, strict=True):
+        for number, rows in enumerate(planned):
             if not rows.chooses:
                 continue
             key = rows.progress.key
-            made[key] = Made((), ended=False)  # stands where it fails
+            made[key] = NOTHING  # stands where it fails
             sample = self._samples[key]
             try:
                 slot = self._slot(sample, rows)
             except Exception as error:
                 failed[key] = error
             if key not in failed:
-                chosen.append(Choosing(rows, sample, slot, sum(map(len, wanted))))
-                wanted.append(result[-1 - rows.num_drafts :])
-        logits = self._runner.logits(torch.cat(wanted)) if wanted else None
+                chosen.append(Choosing(rows, sample, slot, len(wanted)))
+                wanted += hidden.last(number, 1 + rows.num_drafts)
+        logits = self._runner.logits(hidden.take(wanted)) if wanted else None
         under_way = chosen
         while under_way and logits is not None:
             self._choose_next(under_way, logits, permitted, failed)
-            under_way = [one for one in under_way if one.goes_on and one.key not in failed]
+            under_way = [one for one in under_way if one.rows.num_drafts and one.goes_on]
+            under_way = [one for one in under_way if one.key not in failed]
             problems, permitted = self._permitted([one.rows for one in under_way if self._is_held(one.key)])
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
@@ -304,11 +307,13 @@ class _Loop:
             self._forget(sample.stream.key)
         return over
 
-    def _score(self, planned: Sequence[Rows], hidden: Sequence[Tensor]) -> None:
+    def _score(self, planned: Sequence[Rows], hidden: Results) -> None:
         """Log probabilities of prompts' tokens, for those who want them; what was scored before stays."""
-        for rows, result in zip(planned, hidden, strict=True):
-            sample = self._samples[rows.progress.key]
-            if not rows.scores or sample.job.prompt_logprobs is None:
+        for number, rows in enumerate(planned):
+            if not rows.scores:
+                continue
+            sample, result = self._samples[rows.progress.key], hidden[number]
+            if sample.job.prompt_logprobs is None:
                 continue
             scored, prompt = sample.stream.prompt_logprobs, rows.progress.request.prompt_ids
             following = prompt[rows.start + 1 : rows.start + 1 + len(result)]

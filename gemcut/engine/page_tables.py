@@ -19,6 +19,20 @@ class _Line:
     first_page: int
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Where the tables of some sequences are, those of a step.
+
+    index: (B,) lines of the array.  first_page: (B,) which page of its sequence each begins with.
+    known: (B,) as in `PageRows`.  num_pages: of the longest.
+    """
+
+    index: NDArray[np.int64]
+    first_page: NDArray[np.int64]
+    known: NDArray[np.int64]
+    num_pages: int
+
+
 class PageTables:
     """Tables of one kind of layer, a line for each sequence.  pages: (lines, most pages) int32."""
 
@@ -27,21 +41,22 @@ class PageTables:
         self._lines: dict[Progress, _Line] = {}
         self._free = list(range(len(self.pages)))
 
-    def lines(self, sequences: Sequence[Progress], places: Sequence[PageRows]) -> NDArray[np.intp]:
+    def lines(self, sequences: Sequence[Progress], places: Sequence[PageRows]) -> Lines:
         """The lines of running sequences, whose pages are now these."""
-        found = []
+        index, first_page, known, most = [], [], [], 0
         for progress, place in zip(sequences, places, strict=True):
             line = self._lines.get(progress)
             if line is None:
                 line = self._lines[progress] = _Line(self._free_line(), (), 0, 0)
-            if (
-                line.count != len(place.pages)
-                or line.pages is not place.pages
-                or line.first_page != place.first_page
-            ):
+            there, pages, first = place
+            count = len(pages)
+            if line.count != count or line.first_page != first or line.pages is not pages:
                 self._write(line, place)
-            found.append(line.index)
-        return np.array(found)
+            index.append(line.index)
+            first_page.append(first)
+            known.append(there)
+            most = max(most, count)
+        return Lines(np.array(index), np.array(first_page), np.array(known), most)
 
     def _write(self, line: _Line, place: PageRows) -> None:
         """Pages come at the end and leave at the front: a longer list with the same front has grown."""

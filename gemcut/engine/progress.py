@@ -139,8 +139,7 @@ class Rows(NamedTuple):
         return self.num_drafts + 1 if self.chooses else 0
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """What a sequence that `chooses` made in a step.
 
     tokens: the guesses that were right, and one token more; nothing behind a token that ends the reply.

@@ -13,6 +13,7 @@ from gemcut.engine.batch import BatchBuilder
 from gemcut.engine.graphs import DecodeGraphs, recorder_for
 from gemcut.engine.pages import PageLayout
 from gemcut.engine.progress import Rows
+from gemcut.engine.results import Results
 from gemcut.engine.tiles import in_tiles, tile_rows, tiles
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.paged_cache import PagedCache
@@ -37,13 +38,13 @@ class Runner:
         self._graphs = None if record is None else DecodeGraphs(model, self.cache, layout, record)
 
     @torch.inference_mode()
-    def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> list[Tensor]:
+    def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Results:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = self.builder.build(planned)
         placeholders, here = self._soft(planned, soft)
         if self._tile is None:
             hidden = self._hidden(self._embedded(batch.ids, placeholders, here), batch.step)
-            return list(torch.split(hidden, list(batch.num_outputs)))
+            return Results(hidden, batch.num_outputs)
         parts = []
         for tile in tiles(batch, planned, self._tile):
             rows = slice(tile.start, tile.end)
@@ -55,7 +56,7 @@ class Runner:
             )
             made = self.model(embedded, tile.step)
             parts.append(made[tile.wanted] if len(made) else made)
-        return list(torch.split(torch.cat(parts), list(batch.num_outputs)))
+        return Results(torch.cat(parts), batch.num_outputs)
 
     def _hidden(self, embedded: Embedded, step: Step) -> Tensor:
         """Of the rows that are wanted, (M, C); from a recording where there is one of such a step."""

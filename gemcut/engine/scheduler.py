@@ -149,9 +149,13 @@ class Scheduler:
     def _decode(self, progress: Progress) -> None:
         """Plans the next row of a reply, and its guesses as far as pages and budget go without harm."""
         known = len(progress.ids)
+        guesses = self._drafts.get(progress.key)
+        if not guesses:
+            self._reserve(progress, known, patient=False)
+            return
         spare = (self._left - len(self.running)) // 2  # each has its row, and reading has as much
         room = progress.request.most_tokens - known - 1  # the last token of a reply is never read
-        num_drafts = max(0, min(len(self._drafts.get(progress.key, ())), spare, room))
+        num_drafts = max(0, min(len(guesses), spare, room))
         self._reserve(progress, known + num_drafts, patient=False)
 
     def _read(self) -> None:
@@ -285,13 +289,14 @@ class Scheduler:
     def _rows(self, progress: Progress, end: int) -> Rows:
         """The planned rows of one sequence."""
         start, size, table = progress.computed, self.layout.page_tokens, progress.table
-        num_drafts = max(0, end - len(progress.ids))
-        drafts = self._drafts[progress.key][:num_drafts] if num_drafts else ()
+        ids, num_drafts = tuple(progress.ids[start:end]), max(0, end - len(progress.ids))
+        if num_drafts:
+            ids = (*ids, *self._drafts[progress.key][:num_drafts])
         found = table.num_found * size  # below, the full-attention layers have theirs already
         return Rows(
             progress=progress,
             start=start,
-            ids=(*progress.ids[start:end], *drafts),
+            ids=ids,
             num_drafts=num_drafts,
             chooses=end >= len(progress.ids),
             kinds={
@@ -303,9 +308,11 @@ class Scheduler:
     def _advance(self, rows: Rows, tokens: Sequence[int]) -> None:
         """Counts as computed what the rows were right about, and lets go what nobody sees any more."""
         progress, size = rows.progress, self.layout.page_tokens
-        assert tuple(tokens[:-1]) == rows.ids[len(rows.ids) - rows.num_drafts :][: max(0, len(tokens) - 1)]
+        num_right = max(0, len(tokens) - 1)
+        if num_right:
+            assert tuple(tokens[:-1]) == rows.ids[len(rows.ids) - rows.num_drafts :][:num_right]
         assert progress.num_made + len(tokens) <= progress.request.max_tokens
-        end = rows.start + len(rows.ids) - rows.num_drafts + max(0, len(tokens) - 1)
+        end = rows.start + len(rows.ids) - rows.num_drafts + num_right
         progress.ids += tokens
         progress.computed = end
         if end // size > rows.start // size:

@@ -21,7 +21,7 @@ from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import FEW_ROWS, PageSight, SequenceSight
 
 NEAR_KEYS = 128  # in a block where rows differ in what they see: more waste arithmetic, fewer cost calls
-FAR_KEYS = 1024  # in a block that every row sees
+FAR_KEYS = 512  # in a block that every row sees
 
 
 def attend_pages(q: Tensor, pool: PagePool, sight: PageSight) -> Tensor:

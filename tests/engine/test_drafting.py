@@ -139,8 +139,10 @@ def wrong_at(truth: Sequence[int], progress: Progress, right: int, count: int = 
 PATTERN = (5, 0, 3, 1, 2, 4, 0)
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, ADJUSTED], ids=["greedy", "sampled", "adjusted"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    ("name", "sampling"),
+    [*((name, GREEDY) for name in CONFIGS), ("e2b", SAMPLED), ("e2b", ADJUSTED)],
+)
 def test_guesses_that_are_right_and_wrong_by_turns_change_no_token(
     name: str, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +168,7 @@ def arrivals(draw: st.DrawFn) -> list[tuple[tuple[int, ...], int, int | None]]:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     requests=arrivals(),
     page_tokens=st.sampled_from([1, 4, 16]),
@@ -205,8 +207,7 @@ def test_guesses_change_no_token_among_cancels_and_when_pages_run_out(
         running.close()
 
 
-@pytest.mark.parametrize("max_running", [1, 4])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(("name", "max_running"), [*((name, 4) for name in TINY), ("e2b", 1)])
 def test_a_drafter_changes_no_token(name: str, max_running: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In so few pages that four replies do not fit, some are preempted and go on being drafted for."""
     monkeypatch.setattr("gemcut.engine.drafting.share_rows", take_all)
@@ -220,8 +221,9 @@ def test_a_drafter_changes_no_token(name: str, max_running: int, monkeypatch: py
     running.close()
 
 
-@pytest.mark.parametrize("page_tokens", [1, 4, 16])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    ("name", "page_tokens"), [*((name, 4) for name in TINY), ("e2b", 1), ("31b", 1), ("31b", 16)]
+)
 def test_drafts_from_pages_are_those_from_the_keys_themselves(name: str, page_tokens: int) -> None:
     """For sequences of several lengths at once, before and behind the window's edge, chunk after chunk."""
     limits = Limits(step_tokens=40, max_running=4)
@@ -265,7 +267,7 @@ def test_guesses_that_are_all_right_take_a_sixth_of_the_steps(monkeypatch: pytes
     assert checked[:7] == [0] + [5] * 6
 
 
-@pytest.mark.parametrize("place", range(1, 8))
+@pytest.mark.parametrize("place", [1, 3, 6])
 def test_nothing_follows_a_stop_token_among_the_guesses(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     want = naive("31b", prompt(15), SAMPLED, 12)
     guess(monkeypatch, lambda progress: wrong_at(want, progress, 5))
@@ -276,7 +278,7 @@ def test_nothing_follows_a_stop_token_among_the_guesses(place: int, monkeypatch:
     running.close()
 
 
-@pytest.mark.parametrize("most", [1, 2, 5, 6, 7])
+@pytest.mark.parametrize("most", [1, 2, 6, 7])
 def test_there_are_no_more_tokens_than_there_may_be(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     want = naive("31b", prompt(15), GREEDY, 20)
     guess(monkeypatch, lambda progress: wrong_at(want, progress, 5))
@@ -304,8 +306,8 @@ def test_log_probabilities_behind_guesses_are_those_without(monkeypatch: pytest.
 def test_sampled_tokens_behind_guesses_follow_the_model_s_distribution(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Chi-squared over the second and third tokens of 900 replies, the likeliest pair guessed each time."""
-    ids, total = prompt(6), 900
+    """Chi-squared over the second and third tokens of 500 replies, the likeliest pair guessed each time."""
+    ids, total = prompt(6), 500
     sampling = Sampling(temperature=1.0, top_k=3)
 
     @functools.cache

@@ -82,6 +82,7 @@ class Broken(Constraint):
     """A constraint that fails at a certain token."""
 
     restricts = True
+    forced = ()
 
     def __init__(self, masks: int) -> None:
         self.left = masks

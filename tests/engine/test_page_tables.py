@@ -46,8 +46,10 @@ def test_the_lines_hold_the_pages_of_their_sequences(data: st.DataObject, most: 
         chosen = [sequence for sequence in running if data.draw(st.booleans())]
         places = [PageRows(0, sequence.pages, sequence.first_page) for sequence in chosen]
         lines = tables.lines(chosen, places)  # type: ignore[arg-type]
-        assert len(set(lines.tolist())) == len(chosen)
-        for line, sequence in zip(lines, chosen, strict=True):
+        assert len(set(lines.index.tolist())) == len(chosen)
+        assert lines.first_page.tolist() == [sequence.first_page for sequence in chosen]
+        assert lines.num_pages == max([len(sequence.pages) for sequence in chosen], default=0)
+        for line, sequence in zip(lines.index, chosen, strict=True):
             assert tables.pages[line, : len(sequence.pages)].tolist() == sequence.pages
 
 

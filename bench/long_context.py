@@ -27,7 +27,7 @@ LIMITS = Limits(step_tokens=512, max_running=1)
 
 
 def tiny(tokens: int, window: int, dtype: torch.dtype) -> Gemma4:
-    """A model with E2B's layer pattern once, two heads of 32, and random weights."""
+    """A model with E2B's layer pattern once, one head of 32, and random weights."""
     real = family("e2b").size.text
     text = replace(
         real,
@@ -38,7 +38,7 @@ def tiny(tokens: int, window: int, dtype: torch.dtype) -> Gemma4:
         hidden_size_per_layer_input=16,
         layer_types=real.layer_types[:5] * 2,
         num_kv_shared_layers=5,
-        num_attention_heads=2,
+        num_attention_heads=1,
         head_dim=32,
         global_head_dim=32,
         sliding_window=window,

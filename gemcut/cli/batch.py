@@ -44,8 +44,8 @@ class Line:
     question: Question
 
 
-def run_batch(gemma: Gemma, questions: Path, answers: Path, settings: Settings, screen: Screen) -> bool:
-    """Answers what is not answered yet, a line of JSON each as it is done; returns whether all went well.
+def run_batch(gemma: Gemma, questions: Path, answers: Path, settings: Settings, screen: Screen) -> int:
+    """Answers what is not answered yet, a line of JSON each as it is done; returns the exit code.
 
     settings: for lines that do not say otherwise.
     Raises BadOption for files that cannot be used, before any line is answered.
@@ -73,7 +73,7 @@ def run_batch(gemma: Gemma, questions: Path, answers: Path, settings: Settings, 
         screen.note(
             f"{failed} failed, with their errors in {answers}; take those lines out to try them again"
         )
-    return not failed
+    return 1 if failed else 0
 
 
 def answer_json(line_id: str, result: Reply | GemcutError) -> dict[str, Any]:

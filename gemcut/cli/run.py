@@ -78,47 +78,41 @@ def run(
         from gemcut.prompt.media import MediaOptions
 
     source, question = model_and_prompt(model, prompt)
-    _check_batch(batch, out, question, [*(image or ()), *(audio or ()), *(video or ())], as_json)
-    if batch is None:
-        question = with_piped(question, piped_text())
-        _check_question(question, as_json)
-    sampling = SamplingParams(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        seed=seed,
-        max_tokens=max_tokens,
-        min_tokens=min_tokens,
-        max_thought_tokens=max_thought_tokens,
-        stop=() if stop is None else tuple(stop),
-    )
-    declared = () if tools is None else read_tool_file(tools)
-    media = MediaOptions(
-        image_tokens=image_tokens,
-        video=VideoOptions(num_frames=video_frames, frames_per_s=None),
-        video_sound=video_sound,
-        trim=trim,
-    )
+    named = [*(image or ()), *(audio or ()), *(video or ())]
+    question = _whole_question(question, as_json) if _is_one(batch, out, question, named, as_json) else None
     settings = Settings(
         system=system,
         think=think,
-        tools=declared,
+        tools=() if tools is None else read_tool_file(tools),
         constrain_tools=not free_calls,
         schema=None if schema is None else read_schema_file(schema),
-        media=media,
-        sampling=sampling,
+        media=MediaOptions(
+            image_tokens=image_tokens,
+            video=VideoOptions(num_frames=video_frames, frames_per_s=None),
+            video_sound=video_sound,
+            trim=trim,
+        ),
+        sampling=SamplingParams(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            seed=seed,
+            max_tokens=max_tokens,
+            min_tokens=min_tokens,
+            max_thought_tokens=max_thought_tokens,
+            stop=() if stop is None else tuple(stop),
+        ),
     )
     attached = attachments(image, audio, video)
     how = Loading(device=device, dtype=dtype, offline=offline, drafter=drafter)
     gemma = open_model(source, how, screen)
     if batch is not None and out is not None:
-        if not run_batch(gemma, batch, out, settings, screen):
-            raise typer.Exit(1)
-    elif question is None:
+        raise typer.Exit(run_batch(gemma, batch, out, settings, screen))
+    if question is None:
         _converse(Conversation(gemma, source, settings, screen, attached))
     elif as_json:
         answer_as_json(gemma, asked(question, attached), settings, source)
@@ -126,27 +120,31 @@ def run(
         answer_once(gemma, asked(question, attached), settings, screen)
 
 
-def _check_batch(
+def _is_one(
     batch: Path | None, out: Path | None, question: str | None, media: Sequence[str], as_json: bool
-) -> None:
-    """Raises BadOption for what does not go with --batch, and for half of it."""
+) -> bool:
+    """Whether no file of questions is given.  Raises BadOption for what does not go with one."""
     if (batch is None) != (out is None):
         raise BadOption("--batch FILE and --out FILE go together: the questions and where the answers go")
     if batch is None:
-        return
+        return True
     if question is not None:
         raise BadOption(f"--batch reads its questions from {batch}, and there is a prompt too; leave one out")
     if media:
         raise BadOption(f"--batch has its media in the messages of {batch}; name {media[0]} there")
     if as_json:
         raise BadOption("--batch writes JSON to --out anyway; leave out --json")
+    return False
 
 
-def _check_question(question: str | None, as_json: bool) -> None:
+def _whole_question(prompt: str | None, as_json: bool) -> str | None:
+    """The prompt with what is piped in; None for a conversation.  Raises EmptyPrompt, BadOption."""
+    question = with_piped(prompt, piped_text())
     if question is None and not sys.stdin.isatty():
         raise EmptyPrompt("there is nothing to answer: standard input is empty; give a prompt, or pipe one")
     if question is None and as_json:
         raise BadOption("--json answers one prompt; give it, or pipe it")
+    return question
 
 
 def _converse(conversation: "Conversation") -> None:

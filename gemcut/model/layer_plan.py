@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gemcut.config import AttentionKind, ExpertsConfig, Rope, TextConfig
-from gemcut.kernels.page_pool import RowLayout
+
+if TYPE_CHECKING:
+    from gemcut.kernels.page_pool import RowLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +31,11 @@ class LayerSpec:
         return self.kv_layer == self.index
 
     @property
-    def kv_rows(self) -> RowLayout:
+    def kv_rows(self) -> "RowLayout":
         """How its keys and values lie in pages: compactly where V is the projection that K is turned from."""
         rotated_pairs = int(self.rope.rotated * self.head_dim // 2)
+        from gemcut.kernels.page_pool import RowLayout  # here: it imports torch, and `gemcut list` needs none
+
         return RowLayout(self.head_dim, None if self.has_v_proj else 2 * rotated_pairs)
 
 

@@ -11,7 +11,7 @@ from gemcut.engine.stop_conditions import FinishReason
 from gemcut.errors import GemcutError
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
-from gemcut.reply import Delta, Finish, Timing, Usage
+from gemcut.reply import Delta, Finish, Reply, Timing, Usage, whole_reply
 
 PLAIN = Settings(
     system=None,
@@ -67,6 +67,9 @@ class FakeGemma(Gemma):
         if isinstance(answer, GemcutError):
             raise answer
         return self._stream_of(answer)
+
+    def reply(self, messages: Any, **options: Any) -> Reply:
+        return whole_reply(self.stream(messages, **options))
 
     def _stream_of(self, answer: Sequence[Delta | CtrlC]) -> Iterator[Delta]:
         for delta in answer:

@@ -128,7 +128,7 @@ def test_json_is_one_object_with_everything(run: Run, tmp_path: Path) -> None:
         ],
         "malformed_calls": [],
         "finish_reason": "tool_calls",
-        "usage": {"prompt_tokens": 7, "completion_tokens": 12},
+        "usage": {"prompt_tokens": 7, "completion_tokens": 12, "cached_tokens": 0},
         "timing": {"first_token_s": 0.123, "tokens_per_s": 85.26},
     }
 

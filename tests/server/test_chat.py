@@ -56,7 +56,10 @@ def test_a_stream_adds_up_to_what_comes_without_streaming(
             call["function"] for call in choice["message"].get("tool_calls", ())
         ]
         told = [entry for c in mine for entry in (c.get("logprobs") or {"content": []})["content"]]
-        assert told == (choice["logprobs"] or {"content": []})["content"]
+        want = (choice["logprobs"] or {"content": []})["content"]
+        assert [entry["token"] for entry in told] == [entry["token"] for entry in want]
+        scores = [entry["logprob"] for entry in want]
+        assert [entry["logprob"] for entry in told] == pytest.approx(scores, abs=1e-4)  # batches round apart
         assert [c["finish_reason"] for c in mine if c["finish_reason"]] == [choice["finish_reason"]]
     made = {key: parts[-1]["usage"][key] for key in ("prompt_tokens", "completion_tokens")}
     assert made == {key: whole["usage"][key] for key in made}

@@ -35,7 +35,7 @@ class ResponseAsked:
         self._request = request
         self._serving = serving
         self._before = _before(request, serving)
-        self._given = tuple(_resolved(item, serving) for item in request.items)
+        self._given = tuple(serving.store.resolved(item) for item in request.items)
         self._question = self._asked()
 
     def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
@@ -120,10 +120,6 @@ def _before(request: ResponseRequest, serving: Serving) -> tuple[dict[str, Any],
     if request.previous_response_id is None:
         return ()
     return serving.store.get(request.previous_response_id, "response").items
-
-
-def _resolved(item: dict[str, Any], serving: Serving) -> dict[str, Any]:
-    return serving.store.item(item["id"]) if item.get("type") == "item_reference" else item
 
 
 def with_id(item: dict[str, Any]) -> dict[str, Any]:

@@ -162,6 +162,19 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(
     assert (status, error["param"]) == (404 if param == "input" and fields.get("input") else 400, param)
 
 
+def test_a_reference_stands_for_the_item_wherever_it_is_given(nano_client: TestClient) -> None:
+    """A conversation once kept the reference itself, and the next response met a KeyError."""
+    made = ask(nano_client, input="Hello", max_output_tokens=3)
+    reference = {"type": "item_reference", "id": made["output"][0]["id"]}
+    talk = nano_client.post("/v1/conversations", json={"items": [reference]}).json()
+    items = nano_client.get(f"/v1/conversations/{talk['id']}/items").json()["data"]
+    assert items == made["output"]
+    again = ask(nano_client, input=[reference, {"role": "user", "content": "Go on."}], max_output_tokens=3)
+    assert again["usage"]["input_tokens"] > made["usage"]["input_tokens"]
+    unknown = {"items": [{"type": "item_reference", "id": "msg_unknown"}]}
+    assert nano_client.post("/v1/conversations", json=unknown).status_code == 404
+
+
 def test_a_schema_is_kept(nano_client: TestClient) -> None:
     schema = {"type": "object", "properties": {"n": {"const": 7}}, "required": ["n"]}
     wanted = {"format": {"type": "json_schema", "name": "n", "schema": schema}}

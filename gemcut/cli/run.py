@@ -108,8 +108,7 @@ def run(
         ),
     )
     attached = attachments(image, audio, video)
-    how = Loading(device=device, dtype=dtype, offline=offline, drafter=drafter)
-    gemma = open_model(source, how, screen)
+    gemma = open_model(source, Loading(device=device, dtype=dtype, offline=offline, drafter=drafter), screen)
     if batch is not None and out is not None:
         raise typer.Exit(run_batch(gemma, batch, out, settings, screen))
     if question is None:

@@ -1,6 +1,6 @@
 """The engine on this CPU: many requests at once, one after another, in transformers; shared beginnings.
 
-    python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2]
+    python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2] [--batch-invariant]
 
 FOLDER holds a checkpoint, e.g. E2B's real shapes with random weights.  Each side runs in a process of its own
 and they take turns.  transformers 5.23's continuous batching (`generate_batch`) refuses Gemma 4, whose
@@ -33,14 +33,17 @@ def prompts(args: argparse.Namespace, seed: int) -> list[list[int]]:
     return torch.randint(1000, 200_000, (args.requests, args.prompt), generator=generator).tolist()  # type: ignore[no-any-return]
 
 
-def ours(folder: Path) -> dict[str, Measure]:
+def ours(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
     """What is measured of gemcut."""
     from gemcut.api import Gemma
     from gemcut.engine.naive import generate
+    from gemcut.engine.options import EngineOptions
     from gemcut.engine.sampling_params import Sampling, SamplingParams
     from gemcut.engine.stop_conditions import StopConditions
 
-    gemma = Gemma.load(str(folder), device="cpu")
+    gemma = Gemma.load(
+        str(folder), device="cpu", engine=EngineOptions(batch_invariant=batch_invariant, speculate="off")
+    )
     seeds = count()
 
     def complete(ids: list[int], tokens: int) -> float:
@@ -167,6 +170,7 @@ def parsed() -> Any:
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batch-invariant", action="store_true")
     parser.add_argument("--side", choices=("gemcut", "transformers"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -176,7 +180,8 @@ def main() -> None:
     args = parsed()
     torch.set_num_threads(args.threads)
     if args.side:
-        measures = {"gemcut": ours, "transformers": theirs}[args.side](args.folder)
+        invariant = args.batch_invariant
+        measures = ours(args.folder, invariant) if args.side == "gemcut" else theirs(args.folder)
         for line in sys.stdin:
             print(json.dumps(measures[line.strip()](args)), flush=True)
         return

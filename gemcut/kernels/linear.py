@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gemcut.kernels.native import native_for
+from gemcut.kernels.native import MOST_ROWS, native_for
 
 SLICE_WEIGHTS = 2**21  # widened at a time: 8 MiB, which stays in the cache
 
@@ -20,7 +20,8 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x·weightᵀ, summed in float32 at least: (N, in) x (out, in) -> (N, out) in x's dtype."""
     if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or torch.is_grad_enabled():
         return F.linear(x, weight)
-    if weight.is_contiguous() and (native := native_for(x, weight)) is not None:
+    few = len(x) <= MOST_ROWS or not multiplies_bfloat16()
+    if few and weight.is_contiguous() and (native := native_for(x, weight)) is not None:
         return native.product(x, weight)
     return F.linear(x, weight) if multiplies_bfloat16() else widened(x, weight)
 

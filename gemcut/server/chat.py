@@ -1,6 +1,6 @@
 """/v1/chat/completions: a request → a question to the model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemcut.live import LiveReply
@@ -11,6 +11,7 @@ from gemcut.server.fields import read_fields
 from gemcut.server.message_fields import conversation, num_media
 from gemcut.server.models import Served
 from gemcut.server.refusal import Refusal
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import capped, check_samples
 from gemcut.server.serving import Serving
 from gemcut.server.thinking import thinking
@@ -34,7 +35,7 @@ class ChatAsked:
         self._request = request
         self._question = question_of(request, serving)
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts the replies."""
         return served.gemma.live(self._question, ring)
 

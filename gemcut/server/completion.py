@@ -1,6 +1,6 @@
 """/v1/completions: what follows raw prompts, several at once where a list is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from gemcut.server.completion_chunks import CompletionChunks
 from gemcut.server.completion_fields import CompletionRequest
 from gemcut.server.fields import read_fields
 from gemcut.server.models import Served
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import check_samples
 from gemcut.server.serving import Serving
 
@@ -30,7 +31,7 @@ class CompletionAsked:
         scored = request.logprobs if request.echo else None
         self._params = replace(params, prompt_logprobs=scored)
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts what follows each prompt; all of them, or none."""
         started: list[LiveReply] = []
         try:

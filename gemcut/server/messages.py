@@ -1,6 +1,6 @@
 """/v1/messages: Anthropic's requests → questions to the model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from gemcut.server.messages_events import MessageEvents
 from gemcut.server.messages_fields import CountRequest, MessagesRequest, ThinkingOn
 from gemcut.server.messages_turns import chat_messages
 from gemcut.server.models import Served
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import capped
 from gemcut.server.serving import Serving
 from gemcut.server.thinking import Effort, thinking
@@ -35,7 +36,7 @@ class MessagesAsked:
         self.log = {"user": None if request.metadata is None else request.metadata.user_id}
         self._question = question_of(request, serving)
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts the reply."""
         return served.gemma.live(self._question, ring)
 

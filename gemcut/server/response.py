@@ -1,7 +1,7 @@
 """/v1/responses: a request, and what was stored before it → a question to the model."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gemcut.engine.sampling_params import SamplingParams
@@ -13,6 +13,7 @@ from gemcut.server.models import Served
 from gemcut.server.response_events import Head, ResponseEvents
 from gemcut.server.response_fields import ResponseRequest
 from gemcut.server.response_items import chat_messages
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import capped
 from gemcut.server.serving import Serving
 from gemcut.server.store import Stored
@@ -38,7 +39,7 @@ class ResponseAsked:
         self._given = tuple(serving.store.resolved(item) for item in request.items)
         self._question = self._asked()
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts the reply."""
         return served.gemma.live(self._question, ring)
 

@@ -10,7 +10,7 @@ from gemcut.engine.sampling_params import SamplingParams
 from gemcut.live import LiveReply
 from gemcut.many import Question, ReplyOptions
 from gemcut.server.chat import check_media
-from gemcut.server.fields import read_fields, read_json
+from gemcut.server.fields import read_fields
 from gemcut.server.messages_events import MessageEvents
 from gemcut.server.messages_fields import CountRequest, MessagesRequest, ThinkingOn
 from gemcut.server.messages_turns import chat_messages
@@ -83,8 +83,7 @@ class CountTokens:
 
     async def count(self, request: Request) -> Response:
         """How many tokens the model would read."""
-        async with self._serving.bodies.read(request.scope, request.receive) as body:
-            return JSONResponse(await self._serving.in_worker(lambda: self._count(read_json(body))))
+        return JSONResponse(await self._serving.of_json(request, self._count))
 
     def _count(self, given: Any) -> dict[str, int]:
         asked = read_fields(CountRequest, given)

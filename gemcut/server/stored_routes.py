@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gemcut.server.answer_schemas import CONVERSATION, DELETED, ITEMS, RESPONSE
-from gemcut.server.fields import Fields, Read, read_fields, read_json
+from gemcut.server.fields import Fields, Read, read_fields
 from gemcut.server.operations import OF_BODY, Operation
 from gemcut.server.refusal import Refusal
 from gemcut.server.response import with_id
@@ -115,8 +115,7 @@ class StoredRoutes:
         return JSONResponse(_list_json(new, has_more=False))
 
     async def _read(self, model: type[Read], request: Request) -> Read:
-        async with self._serving.bodies.read(request.scope, request.receive) as body:
-            return read_fields(model, read_json(body))
+        return await self._serving.of_json(request, lambda given: read_fields(model, given))
 
 
 def stored_operations(serving: Serving) -> list[Operation]:

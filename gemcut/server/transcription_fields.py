@@ -10,7 +10,7 @@ from gemcut.server.languages import LANGUAGES
 from gemcut.server.refusal import Refusal
 
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
-FLAGS = {"true": True, "1": True, "false": False, "0": False}
+FLAGS = {"true": True, "false": False}
 
 
 def _number(given: Any) -> Any:

@@ -39,6 +39,8 @@ class TranscriptionAsked:
 
     def __init__(self, request: TranscriptionRequest, serving: Serving) -> None:
         request.check()
+        if serving.options.most_media == 0:
+            raise Refusal(413, "this server takes no recordings", param="file")
         self.model = request.model
         self.is_streamed = request.stream
         self.log = {"language": request.language}

@@ -33,14 +33,14 @@ def spread(draw: st.DrawFn, words: Sequence[str], least: int) -> list[list[str]]
         begin = draw(st.integers(max(begin + 1, end - HELD), end - least))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(WORDS, st.data())
 def test_words_spread_over_windows_come_back(words: list[str], data: st.DataObject) -> None:
     windows = data.draw(spread(words, least=1))
     assert joined([" ".join(window) for window in windows]) == " ".join(words)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(WORDS, st.data())
 def test_words_that_an_edge_cuts_come_back_whole(words: list[str], data: st.DataObject) -> None:
     windows = data.draw(spread(words, least=4))
@@ -53,7 +53,7 @@ def test_words_that_an_edge_cuts_come_back_whole(words: list[str], data: st.Data
     assert joined([" ".join(window) for window in windows]) == " ".join(words)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(range(9)).map("w{}".format), max_size=100), st.data())
 def test_words_that_come_again_are_not_lost(words: list[str], data: st.DataObject) -> None:
     """As long as no two of them come again in the same order."""

@@ -160,6 +160,10 @@ def test_a_model_that_does_not_hear_says_so(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_input")
 
 
+def test_an_operator_may_take_no_recordings(hearing: Gemma) -> None:
+    assert hear(client_of(hearing, "tiny", most_media=0)).status_code == 413
+
+
 def test_a_strange_page_cannot_have_recordings_heard(ears: TestClient) -> None:
     answer = ears.post(PATH, files={"file": SHORT}, headers={"origin": "https://evil.example"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "wrong_origin")
@@ -229,9 +233,3 @@ def test_openais_client_transcribes(hearing_folder: Path, long_file: bytes) -> N
         assert (verbose.duration, verbose.segments[0].end) == (1, 1)
         with pytest.raises(openai.BadRequestError, match="should be 'segment'"):
             make(file=SHORT, model="tiny", response_format="verbose_json", timestamp_granularities=["word"])
-
-
-@pytest.mark.usefixtures("nano")
-def test_nano_transcribes_as_soon_as_it_hears(nano_client: TestClient, nano_model: Gemma) -> None:
-    answer = hear(nano_client)
-    assert answer.status_code == (400 if nano_model.config.audio is None else 200)

@@ -29,6 +29,7 @@ RIGHT_ENDS = {"good": {"whole"}, "leaves": {"left", "whole"}, "bad": {"400", "40
 TOKENS = 48
 MOST_GROWTH, MOST_OWN_MS = 0.05, 0.3
 MOST_BODY_MB, LARGE_BYTES = 1, 2_000_000
+CACHE_BYTES = 20 * 2**20  # pages count as the server's memory once they were used: few are soon warm
 WARM_SHARE = 0.25  # of the time, before memory is to be flat
 LONGEST_WAIT_S = 2.0  # of a client that leaves without a word
 EMPTY_S = 10.0  # in which the server has to have forgotten everybody
@@ -89,7 +90,7 @@ class Server:
 @contextmanager
 def serving(args: argparse.Namespace) -> Iterator[Server]:
     """A server, until the block ends; its log is thrown away."""
-    options = ["--port", "0", "--max-body-mb", str(MOST_BODY_MB)]
+    options = ["--port", "0", "--max-body-mb", str(MOST_BODY_MB), "--cache-bytes", str(CACHE_BYTES)]
     command = [sys.executable, "-m", "gemcut", "serve", args.model, *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(args)) as process:
         assert process.stderr is not None
@@ -264,7 +265,7 @@ def main() -> int:
     parser.add_argument("--engine", action="store_true", help="only the engine's CPU seconds a token")
     args = parser.parse_args()
     if args.engine:
-        print(engine_alone(args.model, 400))
+        print(engine_alone(args.model, 100))
         return 0
     with serving(args) as server:
         before_s = server.cpu_s

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from gemcut.config import TextConfig
 from gemcut.engine.sampling_params import SamplingParams
+from gemcut.family import family
 from gemcut.live import LiveReply
 from gemcut.many import Question, ReplyOptions
 from gemcut.media.audio import RATE_HZ, sound_pieces
@@ -28,6 +30,7 @@ INSTRUCTION = (
     "and write 3 instead of three."
 )
 AFTER = "\n* Names, spelling and style are those of this text, which came before: {prompt}"
+OF_NANO = "Transcribe the audio."  # nano was taught no language but English, and no other words for it
 TOKENS_A_SECOND = 16  # nobody speaks as quickly in any language: what says more repeats itself
 FEWEST_TOKENS = 32
 
@@ -46,7 +49,6 @@ class TranscriptionAsked:
         self.log = {"language": request.language}
         self._request = request
         self._serving = serving
-        self._said = instruction(request)
 
     def ask(self, served: Served, ring: Ring) -> list[LiveTranscript]:
         """Starts the first window; the others follow as there is time."""
@@ -54,16 +56,16 @@ class TranscriptionAsked:
             text = f"the model {served.name} does not hear; ask one that takes audio (/v1/models tells)"
             raise Refusal(400, text, param="model", code="unsupported_input")
         found = windows(sound_pieces(self._request.file, "the file"), "the file")
-        hear = partial(self._hear, served, ring)
+        hear = partial(self._hear, served, ring, instruction(self._request, served.gemma.config.text))
         return [LiveTranscript(found, hear, self._serving.workers, ring)]
 
     def answer(self, served: Served, replies: Sequence[LiveTranscript]) -> TranscriptEvents:
         """What was heard, as events."""
         return TranscriptEvents(replies[0], self._request)
 
-    def _hear(self, served: Served, ring: Ring, window: Window) -> LiveReply:
+    def _hear(self, served: Served, ring: Ring, words: str, window: Window) -> LiveReply:
         sound = {"type": "audio", "audio": (window.samples, RATE_HZ)}
-        said = [{"role": "user", "content": [{"type": "text", "text": self._said}, sound]}]
+        said = [{"role": "user", "content": [{"type": "text", "text": words}, sound]}]
         most = max(FEWEST_TOKENS, math.ceil(TOKENS_A_SECOND * len(window.samples) / RATE_HZ))
         limit = self._serving.options.most_reply_tokens
         sampling = SamplingParams(
@@ -77,9 +79,14 @@ def read_transcription(given: Any, serving: Serving) -> TranscriptionAsked:
     return TranscriptionAsked(read_fields(TranscriptionRequest, given), serving)
 
 
-def instruction(request: TranscriptionRequest) -> str:
-    """What the model is told to do with each window."""
+def instruction(request: TranscriptionRequest, text: TextConfig) -> str:
+    """What a model with these numbers is told to do with each window.  Raises Refusal for what it cannot."""
     name = request.language_name
+    if text == family("nano").size.text:
+        if name not in (None, "English") or request.prompt:
+            field = "prompt" if request.prompt else "language"
+            raise Refusal(400, f"nano takes no {field}: it knows English only", param=field)
+        return OF_NANO
     where = "in its original language" if name is None else f"in {name} into {name} text"
     after = "" if not request.prompt else AFTER.format(prompt=" ".join(request.prompt.split()))
     return INSTRUCTION.format(language=where) + after

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from gemcut import Gemma
+from gemcut.family import family
 from gemcut.media.audio import RATE_HZ
 from gemcut.server.app import build_app
+from gemcut.server.refusal import Refusal
 from gemcut.server.transcription import instruction
 from gemcut.server.transcription_fields import TranscriptionRequest
 from tests.media.makers import sine, sound_file
@@ -178,11 +180,23 @@ def test_damage_in_the_middle_ends_a_stream_with_an_error(ears: TestClient) -> N
 
 
 def test_the_prompt_says_what_the_client_knows() -> None:
-    plain = instruction(TranscriptionRequest(file=b"x"))
+    e2b = family("e2b").size.text
+    plain = instruction(TranscriptionRequest(file=b"x"), e2b)
     assert plain.startswith("Transcribe the following speech segment in its original language.")
-    known = instruction(TranscriptionRequest(file=b"x", language="DE", prompt="Herr\nMüller"))
+    known = instruction(TranscriptionRequest(file=b"x", language="DE", prompt="Herr\nMüller"), e2b)
     assert "in German into German text" in known
     assert known.endswith("this text, which came before: Herr Müller")
+
+
+def test_nano_is_asked_in_the_words_that_it_was_taught() -> None:
+    nano = family("nano").size.text
+    assert instruction(TranscriptionRequest(file=b"x", language="en"), nano) == "Transcribe the audio."
+    for request in (
+        TranscriptionRequest(file=b"x", language="de"),
+        TranscriptionRequest(file=b"x", prompt="a"),
+    ):
+        with pytest.raises(Refusal, match="it knows English only"):
+            instruction(request, nano)
 
 
 def test_who_leaves_ends_all_windows(hearing: Gemma, long_file: bytes) -> None:

@@ -21,7 +21,7 @@ GROUPS = {
         "instructor==1.17.0",
         "pydantic-ai-slim[openai]==2.31.1",
     ),
-    "litellm": ("litellm==1.106.2",),
+    "litellm": ("litellm==1.106.2", "mcp==2.3.0"),  # it imports mcp without declaring it
     "crewai": ("crewai==1.15.30",),
     "schemathesis": ("schemathesis==4.32.5",),
 }

@@ -46,9 +46,11 @@ class VisionTower(nn.Module):
             self.std_bias = nn.Parameter(torch.empty(config.hidden_size))
             self.std_scale = nn.Parameter(torch.empty(config.hidden_size))
 
-    def forward(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """(N, I) values of 0 to 1 -> (M, D).  grids: of each image, multiples of the pooling's side."""
-        positions = patch_positions(grids, pixels.device)
+    def forward(self, pixels: Tensor, positions: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """(N, I) values of 0 to 1 x (N, 2), see `patch_positions` -> (M, D).
+
+        grids: of each image, multiples of the pooling's side.
+        """
         hidden = self.encoder(self.patch_embedder(pixels, positions), positions, grids)  # (N, I) -> (N, D)
         pooled = self._pool(hidden, grids).float() * self.config.hidden_size**0.5  # (N, D) -> (M, D)
         if self.config.standardize:
@@ -191,9 +193,8 @@ class PatchProjection(nn.Module):
         self.pos_embedding = nn.Parameter(torch.empty(config.mm_posemb_size, 2, width))
         self.pos_norm = LayerNorm(width)
 
-    def forward(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """(M, I) values of 0 to 1 -> (M, D)."""
-        positions = patch_positions(grids, pixels.device)
+    def forward(self, pixels: Tensor, positions: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """(M, I) values of 0 to 1 x (M, 2), see `patch_positions` -> (M, D).  grids: not needed here."""
         x = self.patch_ln2(self.patch_dense(self.patch_ln1(pixels.to(self.pos_embedding.dtype))))
         place = self.pos_embedding[positions[:, 0], 0] + self.pos_embedding[positions[:, 1], 1]
         out: Tensor = self.pos_norm(x + place)

@@ -40,16 +40,7 @@ FONT_FOLDERS = (
     "/usr/share/fonts/TTF",  # Arch
     "/usr/local/share/fonts/dejavu",
 )
-CORE_FONTS = ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")
-EXTRA_FONTS = (
-    "Sans-Oblique",
-    "Sans-BoldOblique",
-    "SansMono-Oblique",
-    "SansMono-BoldOblique",
-    "Serif-Italic",
-    "Serif-BoldItalic",
-)
-FONTS = CORE_FONTS + EXTRA_FONTS
+FONTS = ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,9 +199,9 @@ def font_file(name: str) -> Path:
     for folder in FONT_FOLDERS:
         if (file := Path(folder) / f"DejaVu{name}.ttf").exists():
             return file
-    package = "fonts-dejavu-core" if name in CORE_FONTS else "fonts-dejavu-extra"
     raise BadTraining(
-        f"DejaVu{name}.ttf is in none of {', '.join(FONT_FOLDERS)}; install it with: apt install {package}"
+        f"DejaVu{name}.ttf is in none of {', '.join(FONT_FOLDERS)}; install it with: "
+        "apt install fonts-dejavu-core"
     )
 
 

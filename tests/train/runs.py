@@ -50,5 +50,5 @@ def small_options(steps: int, seed: int = 0) -> Options:
 
 def small_training(steps: int, seed: int = 0) -> Training:
     torch.set_num_threads(1)
-    phases = (Phase("first", small_examples(30), 0.4), Phase("second", small_examples(30, seed=1), 1.0))
+    phases = (Phase("first", texts(small_examples(30)), 0.4), Phase("second", texts(small_examples(30, seed=1)), 1.0))
     return Training(small_model(), phases, small_options(steps, seed))

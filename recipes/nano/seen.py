@@ -1,0 +1,161 @@
+"""What is seen or heard as a training example: patches or mel features, and the token ids around them.
+
+tests/recipes/test_nano_seen.py holds the ids against those that `Gemma.prompt` makes of the same media.
+"""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tokenizers import Tokenizer
+
+from gemcut.media.audio import log_mel, soft_tokens_of_mel
+from gemcut.media.video import timestamp
+from gemcut.prompt.tokenizer import MEDIA_TOKENS
+from recipes.nano.drawing import CELL, COLORS, KINDS, PATCH, POOLING, Picture
+from recipes.nano.moving import Film
+from recipes.nano.speech import Clip
+from recipes.nano.voices import DIGITS, VOCABULARY
+
+Grid = tuple[int, int]
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+SAID = (*VOCABULARY, *DIGITS)
+IGNORED = -100  # a target that counts nothing
+PAGE = (14, 24)  # rows and columns of soft tokens on which a strip of text may stand
+SECONDS = 0.04  # of a soft token of sound
+HALF, TAIL_S = 0.5, 0.08  # a word is known from its half on, and a little after its end
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image as the vision tower takes it.
+
+    pixels: (N, 768) float32 of 0 to 1.  grid: rows and columns of patches.  corner: row and column of its
+    first patch on the page that it is a part of.
+    marks: (soft tokens, POOLING + 2) int64: the letter in each column of patches, the kind and the colour of
+    the shape whose middle lies there; 0 for none, IGNORED where nothing is known.
+    """
+
+    pixels: NDArray[np.float32]
+    grid: Grid
+    corner: Grid
+    marks: NDArray[np.int64]
+
+    @property
+    def soft_tokens(self) -> int:
+        """How many the tower makes of it."""
+        return len(self.marks)
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A clip as the audio tower takes it.
+
+    mel: (T, 128) float32.  marks: (soft tokens,) int64, the word that has just been said, as `Seen.marks`.
+    """
+
+    mel: NDArray[np.float32]
+    marks: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A question about something seen or heard, with its answer.
+
+    ids: (n,) int64.  mask: (n,) uint8, 1 where the model learns to say this token.
+    """
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.uint8]
+    images: tuple[Seen, ...]
+    clips: tuple[Heard, ...]
+
+
+def cut(image: Image.Image, marks: tuple[tuple[str, float, float], ...] = (), corner: Grid = (0, 0)) -> Seen:
+    """The patches of an RGB image whose sides are whole soft tokens."""
+    rows, columns = image.height // PATCH, image.width // PATCH
+    values = np.asarray(image, np.uint8).reshape(rows, PATCH, columns, PATCH, 3).swapaxes(1, 2)
+    pixels = values.reshape(rows * columns, -1).astype(np.float32) * np.float32(1 / 255)
+    return Seen(pixels, (rows, columns), corner, mark_cells(marks, (rows // POOLING, columns // POOLING)))
+
+
+def mark_cells(marks: tuple[tuple[str, float, float], ...], grid: Grid) -> NDArray[np.int64]:
+    """The marks of a picture by soft token, see `Seen.marks`; grid: rows and columns of soft tokens."""
+    cells = np.zeros((grid[0] * grid[1], POOLING + 2), np.int64)
+    if not marks:
+        cells[:] = IGNORED
+    for name, x, y in marks:
+        row, column = min(int(y // CELL), grid[0] - 1), min(int(x // CELL), grid[1] - 1)
+        cell = cells[row * grid[1] + column]
+        if len(name) == 1:
+            cell[min(int(x % CELL) // PATCH, POOLING - 1)] = LETTERS.index(name) + 1
+        else:
+            color, kind = name.split()
+            cell[POOLING:] = KINDS.index(kind) + 1, COLORS.index(color) + 1
+    return cells
+
+
+def listen(clip: Clip) -> Heard:
+    """The mel features of a clip, and which word has just been said at each soft token."""
+    mel = log_mel(clip.samples)
+    marks = np.full(soft_tokens_of_mel(len(mel)), IGNORED if not clip.marks else 0, np.int64)
+    at = (np.arange(len(marks)) + 0.5) * SECONDS
+    for word, begin, end in clip.marks:
+        known = begin + HALF * (end - begin)
+        marks[(at >= begin) & (at < known)] = IGNORED
+        marks[(at >= known) & (at < end + TAIL_S)] = SAID.index(word) + 1
+    return Heard(mel, marks)
+
+
+def picture_sample(tokenizer: Tokenizer, picture: Picture, corner: Grid = (0, 0)) -> Sample:
+    """A picture as an example."""
+    seen = cut(picture.image, picture.marks, corner)
+    return _sample(tokenizer, image_text("image", seen), picture.question, picture.answer, (seen,), ())
+
+
+def film_sample(tokenizer: Tokenizer, film: Film) -> Sample:
+    """A film as an example: its frames, with the time of each."""
+    frames = tuple(cut(frame) for frame in film.frames)
+    text = " ".join(
+        f"{timestamp(i * film.seconds_per_frame)} {image_text('video', frame)}"
+        for i, frame in enumerate(frames)
+    )
+    return _sample(tokenizer, text, film.question, film.answer, frames, ())
+
+
+def clip_sample(tokenizer: Tokenizer, clip: Clip) -> Sample:
+    """A clip as an example."""
+    heard = listen(clip)
+    soft = MEDIA_TOKENS["audio"] * len(heard.marks)
+    text = MEDIA_TOKENS["begin_audio"] + soft + MEDIA_TOKENS["end_audio"]
+    return _sample(tokenizer, text, clip.question, clip.answer, (), (heard,))
+
+
+def image_text(kind: str, seen: Seen) -> str:
+    """The placeholders of an image, or of a frame."""
+    return MEDIA_TOKENS["begin_image"] + MEDIA_TOKENS[kind] * seen.soft_tokens + MEDIA_TOKENS["end_image"]
+
+
+def random_corner(rng: random.Random, image: Image.Image) -> Grid:
+    """Where on a page an image may stand: row and column of its first patch."""
+    rows, columns = image.height // CELL, image.width // CELL
+    free = max(PAGE[0] - rows, 0), max(PAGE[1] - columns, 0)
+    return rng.randint(0, free[0]) * POOLING, rng.randint(0, free[1]) * POOLING
+
+
+def _sample(
+    tokenizer: Tokenizer,
+    media: str,
+    question: str,
+    answer: str,
+    images: tuple[Seen, ...],
+    clips: tuple[Heard, ...],
+) -> Sample:
+    asked = f"<bos><|turn>user\n{media}{question.strip()}<turn|>\n<|turn>model\n"
+    pieces = tokenizer.encode_batch([asked, f"{answer.strip()}<turn|>"], add_special_tokens=False)
+    prompt, reply = (piece.ids for piece in pieces)
+    mask = np.zeros(len(prompt) + len(reply), np.uint8)
+    mask[len(prompt) :] = 1
+    return Sample(np.array([*prompt, *reply], np.int64), mask, images, clips)

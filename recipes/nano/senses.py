@@ -1,0 +1,185 @@
+"""The senses stage: nano learns to see and hear, from its text weights on.
+
+First the towers learn alone what is where (each letter, each shape, each word), which is quick; then the
+whole model learns to answer questions, on small pictures first and on pictures of the models' budgets at the end,
+beside text, of which nothing is to be forgotten.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from gemcut.load import load
+from gemcut.model.gemma4 import Gemma4
+from gemcut.train.batches import Batch, Shape
+from gemcut.train.initial import initialise
+from gemcut.train.log import TrainingLog
+from gemcut.train.loop import Options, Phase, Training
+from gemcut.train.objective import compiled, mean_loss
+from gemcut.train.optimiser import Rates
+from gemcut.train.schedule import Budget, Schedule
+from recipes.nano.config import nano_config
+from recipes.nano.drawing import COLORS, KINDS, POOLING
+from recipes.nano.seen import IGNORED, LETTERS, SAID
+from recipes.nano.senses_mix import LARGE_MIX, SMALL_MIX, Asking, Drawer, Looking, SensesBatch
+from recipes.nano.speech import BANK
+from recipes.nano.train import EXPORT_EVERY_S, SAVE_EVERY_S, TrainCommand, can_compile, export, package, texts
+from recipes.nano.voices import open_bank
+
+SHAPE = Shape(groups=5, tokens=640, learnt=192)
+RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.3))
+SCHEDULE = Schedule(warm_up=40, decay_from=0.45)
+LOOKING_UNTIL = 0.22
+SMALL_UNTIL = 0.66
+LOOKING = {"strips": 36, "shapes": 14, "clips": 14}
+BLANK = 0.15  # how much a place counts where nothing is
+DENSE = 0.3  # how much what the towers learn alone counts beside the answers
+PLANTED = 3.0  # longest to shortest wavelength of planted positions is about PLANTED to the power of FEATURES
+FEATURES = 8
+STATE, TABLE, MODEL = "senses.pt", "senses.csv", "whole"
+
+
+class Senses(nn.Module):
+    """The model, with heads that say what its soft tokens hold; the heads are thrown away after training."""
+
+    def __init__(self, model: Gemma4, language_loss: Callable[[Gemma4, Batch, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.language_loss = language_loss
+        width = model.config.text.hidden_size
+        self.letters = nn.Linear(width, POOLING * (len(LETTERS) + 1))
+        self.kinds = nn.Linear(width, len(KINDS) + 1)
+        self.colors = nn.Linear(width, len(COLORS) + 1)
+        self.words = nn.Linear(width, len(SAID) + 1)
+        self.right: dict[str, list[float]] = {}  # shares of places that were named rightly, since the last line
+
+    def named(self, soft: Tensor, marks: Tensor) -> Tensor:
+        """The loss of naming what each soft token of an image (S, C) holds; marks: (S, POOLING + 2)."""
+        letters = self.letters(soft).view(len(soft) * POOLING, -1)
+        loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
+        loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING])
+        return loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1])
+
+    def heard(self, soft: Tensor, said: Tensor) -> Tensor:
+        """The loss of naming the word that each soft token of a clip (A, C) ends; said: (A,)."""
+        return self._cross_entropy("words", self.words(soft), said)
+
+    def _cross_entropy(self, what: str, logits: Tensor, targets: Tensor) -> Tensor:
+        known = targets > 0
+        if not known.any():
+            return logits.sum() * 0
+        weights = torch.full((logits.shape[1],), 1.0)
+        weights[0] = BLANK
+        right = (logits.argmax(-1) == targets)[known].float().mean()
+        self.right.setdefault(what, []).append(right.item())
+        return F.cross_entropy(logits, targets, weights, ignore_index=IGNORED)
+
+    def tell(self) -> str:
+        """The shares that were right since the last call."""
+        said = " ".join(f"{what} {sum(r) / len(r):.3f}" for what, r in sorted(self.right.items()))
+        self.right.clear()
+        return said
+
+
+def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
+    """What is named wrongly, and answered wrongly where the batch has questions."""
+    model = senses.model
+    parts, losses = [], []
+    if batch.grids:
+        parts.append(model.encode_images(batch.pixels, batch.grids, batch.positions))
+        losses.append(senses.named(parts[-1], batch.marks))
+    if batch.mel:
+        parts.append(torch.cat(model.encode_sounds(batch.mel)))
+        losses.append(senses.heard(parts[-1], batch.said))
+    dense = torch.stack(losses).sum()
+    if batch.text is None:
+        return dense
+    soft = torch.cat(parts)[batch.order]
+    room = batch.text.ids.numel() - len(soft)
+    answers = senses.language_loss(model, batch.text, F.pad(soft, (0, 0, 0, room)))
+    senses.right.setdefault("answers", []).append(answers.item())
+    return answers + DENSE * dense
+
+
+@torch.no_grad()
+def plant_positions(model: Gemma4) -> None:
+    """Fills the position tables with waves, and with a patch's place in its soft token.
+
+    A soft token is the mean of its patches; only what says where it stood can be told apart in the sum.
+    """
+    table = model.model.vision_tower.patch_embedder.position_embedding_table  # (2, positions, D)
+    table.mul_(0.1)
+    at = torch.arange(table.shape[1])
+    for axis in range(2):
+        first = axis * (POOLING + 2 * FEATURES)
+        table[axis, at, first + at % POOLING] += 1.0
+        for i in range(FEATURES):
+            angles = at / PLANTED ** (i / 2)
+            place = first + POOLING + 2 * i
+            table[axis, :, place] += 0.5 * angles.sin()
+            table[axis, :, place + 1] += 0.5 * angles.cos()
+
+
+def from_text(folder: Path, seed: int) -> Gemma4:
+    """The whole model, its decoder as the text stage left it in <folder>/model, its towers at their start."""
+    model = Gemma4(nano_config(folder / "tokenizer"))
+    initialise(model, seed)
+    plant_positions(model)
+    trained = load(str(folder / "model"), device="cpu", dtype="float32", offline=True).model.state_dict()
+    model.load_state_dict(trained, strict=False)
+    return model
+
+
+def teach(command: TrainCommand) -> None:
+    """Trains nano's senses and writes its model folder.  Raises BadTraining where data or state are unusable."""
+    folder = command.folder
+    torch.set_flush_denormal(True)
+    model = from_text(folder, command.seed).to(command.device)
+    drawer = Drawer(Tokenizer.from_file(str(folder / "tokenizer/tokenizer.json")), open_bank(BANK))
+    practice = texts(folder / "practice.npz", model.config)
+    phases = (
+        Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
+        Phase("small", Asking(drawer, SMALL_MIX, practice, text_rows=1), SMALL_UNTIL),
+        Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2), 1.0),
+    )
+    options = Options(
+        shape=SHAPE,
+        rates=RATES,
+        budget=Budget(minutes=command.minutes),
+        schedule=SCHEDULE,
+        seed=command.seed,
+    )
+    senses = Senses(model, compiled(mean_loss) if command.compiled and can_compile() else mean_loss)
+    training = Training(senses, phases, options, senses_loss)
+    state = folder / STATE
+    if command.resume:
+        training.resume(state)
+    elif (folder / TABLE).exists():
+        (folder / TABLE).unlink()
+    log = TrainingLog(folder / TABLE, every_s=20.0)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    print(f"nano: {weights / 1e6:.2f} M weights, {command.minutes:g} minutes", file=sys.stderr)
+    saved = exported = told = time.monotonic()
+    for report in training.steps():
+        log.add(report)
+        if time.monotonic() - told >= 20.0:
+            print(f"  {senses.tell()}", file=sys.stderr, flush=True)
+            told = time.monotonic()
+        if time.monotonic() - saved >= SAVE_EVERY_S:
+            training.save(state)
+            saved = time.monotonic()
+        if time.monotonic() - exported >= EXPORT_EVERY_S:
+            export(model, folder / "tokenizer", folder / "latest")
+            exported = time.monotonic()
+    log.close()
+    training.save(state)
+    export(model, folder / "tokenizer", folder / MODEL)
+    if command.package:
+        package(folder / MODEL)
+    print(f"nano: written to {folder / MODEL}", file=sys.stderr)

@@ -90,14 +90,13 @@ class Gemma4(nn.Module):
         in_image = torch.isin(ids, torch.tensor((tokens.image, tokens.video), device=ids.device))
         return image_blocks(in_image) if in_image.any() else None
 
-    def encode_images(self, pixels: Tensor, grids: Sequence[Grid], positions: Tensor | None = None) -> Tensor:
+    def encode_images(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
         """Patches of images, packed, to their soft tokens, packed: (patches, values) -> (S, C).
 
-        grids: rows and columns of each image's patches.  positions: (patches, 2), column and row of each,
-        where an image is a part of a larger one; None for whole images.
+        grids: rows and columns of each image's patches.
         """
         parts = self.model
-        positions = patch_positions(grids, pixels.device) if positions is None else positions
+        positions = patch_positions(grids, pixels.device)
         tower = parts.vision_tower if hasattr(parts, "vision_tower") else parts.vision_embedder
         soft: Tensor = parts.embed_vision(tower(pixels, positions, grids))
         return soft

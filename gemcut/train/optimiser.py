@@ -74,7 +74,7 @@ class Optimiser:
         self.momenta = [
             torch.zeros(len(group), *group[0].shape, device=group[0].device) for group in self.matrices
         ]
-        wide = [{"params": listed, "peak": rate} for rate, listed in by_rate.items()]
+        wide = [{"params": listed, "peak": rate} for rate, listed in by_rate.items() or [(0.0, [])]]
         self.adam = torch.optim.AdamW(wide, betas=rates.betas, weight_decay=0.0, fused=True)
 
     def step(self, factor: float) -> None:

@@ -47,14 +47,25 @@ FONTS = ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold"
 class Picture:
     """An RGB image, a question about it, and the answer that is right.
 
-    marks: what is where, for a trainer that teaches the vision tower before the model asks it: each letter,
-    digit or shape ('red circle') with the x and y of its middle, in pixels.  Charts have none.
+    marks: what is where, for a trainer that teaches the vision tower before the model asks it; charts have
+    none.
     """
 
     image: Image.Image
     question: str
     answer: str
-    marks: tuple[tuple[str, float, float], ...] = ()
+    marks: tuple["Mark", ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a letter, a digit or a shape ('red circle') is: its middle, its width and height, in pixels."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from recipes.nano.drawing import (
     COLORS,
     KINDS,
+    Mark,
     Picture,
     Shape,
     canvas_size,
@@ -33,6 +34,7 @@ PLACES = (
     ("bottom left", "bottom", "bottom right"),
 )
 MOST = 6  # shapes that are counted
+INNER = 0.7  # share of a shape's size that is marked: there most kinds have their colour
 COLOR_OF = Wordings(
     (
         "What color is the {kind}?",
@@ -177,7 +179,10 @@ def _spread(rng: random.Random, size: tuple[int, int], ground: str, count: int) 
 
 
 def _picture(image: Image.Image, question: str, answer: str, shapes: list[Shape]) -> Picture:
-    return Picture(image, question, answer, tuple((shape.name, shape.x, shape.y) for shape in shapes))
+    marks = tuple(
+        Mark(shape.name, shape.x, shape.y, INNER * shape.size, INNER * shape.size) for shape in shapes
+    )
+    return Picture(image, question, answer, marks)
 
 
 def color(rng: random.Random, split: Split, soft_tokens: int) -> Picture:

@@ -15,6 +15,7 @@ from recipes.nano.drawing import (
     COLORS,
     FONTS,
     PALETTE,
+    Mark,
     Picture,
     Rgb,
     canvas_size,
@@ -32,6 +33,7 @@ ON_A_STRIP = 30  # the smallest em there: most training is on strips, and most r
 TRIES = 1000
 BUDGET = 70
 LINE = 1.3  # a line's height in ems
+HEIGHT = 0.7  # of a letter's mark, in ems
 MIDDLE = 0.66  # ems from a line's top to the middle of an x
 MARGIN = 8
 WIDEST = 8.0  # columns by rows: text may stand on a long strip
@@ -169,15 +171,14 @@ def _lines(
     return found
 
 
-def _marks(
-    letters: ImageFont.FreeTypeFont, lines: list[str], left: float, top: float
-) -> Iterator[tuple[str, float, float]]:
+def _marks(letters: ImageFont.FreeTypeFont, lines: list[str], left: float, top: float) -> Iterator[Mark]:
     """Each letter with the middle of its place on the line, at half the height of an x."""
     for i, line in enumerate(lines):
         for j, letter in enumerate(line):
-            x = left + (letters.getlength(line[:j]) + letters.getlength(line[: j + 1])) / 2
+            begin, end = letters.getlength(line[:j]), letters.getlength(line[: j + 1])
+            y = top + (i * LINE + MIDDLE) * letters.size
             if letter != " ":
-                yield letter, x, top + (i * LINE + MIDDLE) * letters.size
+                yield Mark(letter, left + (begin + end) / 2, y, end - begin, HEIGHT * letters.size)
 
 
 def _print(rng: random.Random, soft_tokens: int, question: str, say: Callable[[], list[str]]) -> Picture:

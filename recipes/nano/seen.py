@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from gemcut.media.audio import log_mel, soft_tokens_of_mel
 from gemcut.media.video import timestamp
 from gemcut.prompt.tokenizer import MEDIA_TOKENS
-from recipes.nano.drawing import CELL, COLORS, KINDS, PATCH, POOLING, Picture
+from recipes.nano.drawing import CELL, COLORS, KINDS, PATCH, POOLING, Mark, Picture
 from recipes.nano.moving import Film
 from recipes.nano.speech import Clip
 from recipes.nano.voices import DIGITS, VOCABULARY
@@ -36,12 +36,14 @@ class Seen:
     first patch on the page that it is a part of.
     marks: (soft tokens, POOLING + 2) int64: the letter in each column of patches, the kind and the colour of
     the shape whose middle lies there; 0 for none, IGNORED where nothing is known.
+    patch_marks: (N, 3) int64: the letter, the kind and the colour of the shape that each patch is a part of.
     """
 
     pixels: NDArray[np.float32]
     grid: Grid
     corner: Grid
     marks: NDArray[np.int64]
+    patch_marks: NDArray[np.int64]
 
     @property
     def soft_tokens(self) -> int:
@@ -73,27 +75,55 @@ class Sample:
     clips: tuple[Heard, ...]
 
 
-def cut(image: Image.Image, marks: tuple[tuple[str, float, float], ...] = (), corner: Grid = (0, 0)) -> Seen:
+def cut(image: Image.Image, marks: tuple[Mark, ...] = (), corner: Grid = (0, 0)) -> Seen:
     """The patches of an RGB image whose sides are whole soft tokens."""
     rows, columns = image.height // PATCH, image.width // PATCH
     values = np.asarray(image, np.uint8).reshape(rows, PATCH, columns, PATCH, 3).swapaxes(1, 2)
     pixels = values.reshape(rows * columns, -1).astype(np.float32) * np.float32(1 / 255)
-    return Seen(pixels, (rows, columns), corner, mark_cells(marks, (rows // POOLING, columns // POOLING)))
+    cells = mark_cells(marks, (rows // POOLING, columns // POOLING))
+    return Seen(pixels, (rows, columns), corner, cells, mark_patches(marks, (rows, columns)))
 
 
-def mark_cells(marks: tuple[tuple[str, float, float], ...], grid: Grid) -> NDArray[np.int64]:
+def mark_patches(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
+    """The marks of a picture by patch, see `Seen.patch_marks`; grid: rows and columns of patches."""
+    patches = np.zeros((*grid, 3), np.int64)
+    if not marks:
+        patches[:] = IGNORED
+    for mark in marks:
+        rows = _covered(mark.y, mark.height, grid[0])
+        columns = _covered(mark.x, mark.width, grid[1])
+        patches[rows, columns] = _numbers(mark.name)
+    return patches.reshape(-1, 3)
+
+
+def _covered(middle: float, length: float, count: int) -> slice:
+    """The patches whose middles lie within the length, and at least the one in which its own middle lies."""
+    at = min(int(middle // PATCH), count - 1)
+    first, last = (int((middle + sign * length / 2) / PATCH + 0.5) for sign in (-1, 1))
+    return slice(max(min(first, at), 0), min(max(last, at + 1), count))
+
+
+def _numbers(name: str) -> tuple[int, int, int]:
+    """The numbers of a letter, of a kind and of a colour; 0 for none."""
+    if len(name) == 1:
+        return LETTERS.index(name) + 1, 0, 0
+    color, kind = name.split()
+    return 0, KINDS.index(kind) + 1, COLORS.index(color) + 1
+
+
+def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     """The marks of a picture by soft token, see `Seen.marks`; grid: rows and columns of soft tokens."""
     cells = np.zeros((grid[0] * grid[1], POOLING + 2), np.int64)
     if not marks:
         cells[:] = IGNORED
-    for name, x, y in marks:
-        row, column = min(int(y // CELL), grid[0] - 1), min(int(x // CELL), grid[1] - 1)
+    for mark in marks:
+        row, column = min(int(mark.y // CELL), grid[0] - 1), min(int(mark.x // CELL), grid[1] - 1)
         cell = cells[row * grid[1] + column]
-        if len(name) == 1:
-            cell[min(int(x % CELL) // PATCH, POOLING - 1)] = LETTERS.index(name) + 1
+        letter, *shape = _numbers(mark.name)
+        if letter:
+            cell[min(int(mark.x % CELL) // PATCH, POOLING - 1)] = letter
         else:
-            color, kind = name.split()
-            cell[POOLING:] = KINDS.index(kind) + 1, COLORS.index(color) + 1
+            cell[POOLING:] = shape
     return cells
 
 

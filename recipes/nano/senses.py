@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from gemcut.kernels.norm import rms_norm
 from gemcut.load import load
 from gemcut.model.gemma4 import Gemma4
 from gemcut.train.batches import Batch, Shape
@@ -24,8 +25,9 @@ from gemcut.train.loop import Options, Phase, Training
 from gemcut.train.objective import compiled, mean_loss
 from gemcut.train.optimiser import Rates
 from gemcut.train.schedule import Budget, Schedule
-from recipes.nano.config import nano_config
+from recipes.nano.config import VISION, nano_config
 from recipes.nano.drawing import COLORS, KINDS, POOLING
+from recipes.nano.neighbours import plant_neighbours
 from recipes.nano.seen import IGNORED, LETTERS, SAID
 from recipes.nano.senses_mix import LARGE_MIX, SMALL_MIX, Asking, Drawer, Looking, SensesBatch
 from recipes.nano.speech import BANK
@@ -35,13 +37,13 @@ from recipes.nano.voices import open_bank
 SHAPE = Shape(groups=5, tokens=640, learnt=192)
 RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.3))
 SCHEDULE = Schedule(warm_up=40, decay_from=0.45)
-LOOKING_UNTIL = 0.22
-SMALL_UNTIL = 0.66
-LOOKING = {"strips": 36, "shapes": 14, "clips": 14}
+LOOKING_UNTIL = 0.21
+LETTERS_UNTIL = 0.33
+SMALL_UNTIL = 0.68
+LOOKING = {"strips": 32, "shapes": 14, "clips": 5}
+LETTERS_LAST = {"strips": 44, "shapes": 5, "clips": 3}  # letters take longer than anything else
 BLANK = 0.15  # how much a place counts where nothing is
-DENSE = 0.3  # how much what the towers learn alone counts beside the answers
-PLANTED = 3.0  # longest to shortest wavelength of planted positions is about PLANTED to the power of FEATURES
-FEATURES = 8
+DENSE = 0.5  # how much what the towers learn alone counts beside the answers
 STATE, TABLE, MODEL = "senses.pt", "senses.csv", "whole"
 
 
@@ -57,7 +59,11 @@ class Senses(nn.Module):
         self.kinds = nn.Linear(width, len(KINDS) + 1)
         self.colors = nn.Linear(width, len(COLORS) + 1)
         self.words = nn.Linear(width, len(SAID) + 1)
-        self.right: dict[str, list[float]] = {}  # shares of places that were named rightly, since the last line
+        inner = (len(LETTERS) + 1, len(KINDS) + 1, len(COLORS) + 1)
+        self.patches = nn.ModuleList(nn.Linear(VISION.hidden_size, count) for count in inner)
+        self.right: dict[
+            str, list[float]
+        ] = {}  # shares of places that were named rightly, since the last line
 
     def named(self, soft: Tensor, marks: Tensor) -> Tensor:
         """The loss of naming what each soft token of an image (S, C) holds; marks: (S, POOLING + 2)."""
@@ -65,6 +71,13 @@ class Senses(nn.Module):
         loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
         loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING])
         return loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1])
+
+    def noticed(self, hidden: Tensor, marks: Tensor) -> Tensor:
+        """The loss of naming what each patch (N, D) is a part of; marks: (N, 3)."""
+        normed = rms_norm(hidden, None, VISION.rms_norm_eps)
+        named = zip(("letter", "kind", "color"), self.patches, marks.T, strict=True)
+        losses = [self._cross_entropy(f"{what}_of_patch", head(normed), said) for what, head, said in named]
+        return torch.stack(losses).sum()
 
     def heard(self, soft: Tensor, said: Tensor) -> Tensor:
         """The loss of naming the word that each soft token of a clip (A, C) ends; said: (A,)."""
@@ -92,7 +105,10 @@ def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
     model = senses.model
     parts, losses = [], []
     if batch.grids:
-        parts.append(model.encode_images(batch.pixels, batch.grids, batch.positions))
+        tower = model.model.vision_tower
+        hidden = tower.encode_patches(batch.pixels, batch.positions, batch.grids)
+        losses.append(senses.noticed(hidden, batch.patch_marks))
+        parts.append(model.model.embed_vision(tower.pool(hidden, batch.grids)))
         losses.append(senses.named(parts[-1], batch.marks))
     if batch.mel:
         parts.append(torch.cat(model.encode_sounds(batch.mel)))
@@ -107,30 +123,11 @@ def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
     return answers + DENSE * dense
 
 
-@torch.no_grad()
-def plant_positions(model: Gemma4) -> None:
-    """Fills the position tables with waves, and with a patch's place in its soft token.
-
-    A soft token is the mean of its patches; only what says where it stood can be told apart in the sum.
-    """
-    table = model.model.vision_tower.patch_embedder.position_embedding_table  # (2, positions, D)
-    table.mul_(0.1)
-    at = torch.arange(table.shape[1])
-    for axis in range(2):
-        first = axis * (POOLING + 2 * FEATURES)
-        table[axis, at, first + at % POOLING] += 1.0
-        for i in range(FEATURES):
-            angles = at / PLANTED ** (i / 2)
-            place = first + POOLING + 2 * i
-            table[axis, :, place] += 0.5 * angles.sin()
-            table[axis, :, place + 1] += 0.5 * angles.cos()
-
-
 def from_text(folder: Path, seed: int) -> Gemma4:
     """The whole model, its decoder as the text stage left it in <folder>/model, its towers at their start."""
     model = Gemma4(nano_config(folder / "tokenizer"))
     initialise(model, seed)
-    plant_positions(model)
+    plant_neighbours(model.model.vision_tower)
     trained = load(str(folder / "model"), device="cpu", dtype="float32", offline=True).model.state_dict()
     model.load_state_dict(trained, strict=False)
     return model
@@ -145,6 +142,7 @@ def teach(command: TrainCommand) -> None:
     practice = texts(folder / "practice.npz", model.config)
     phases = (
         Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
+        Phase("letters", Looking(drawer, **LETTERS_LAST), LETTERS_UNTIL),
         Phase("small", Asking(drawer, SMALL_MIX, practice, text_rows=1), SMALL_UNTIL),
         Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2), 1.0),
     )

@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable
 from zlib import crc32
 
+import numpy as np
+
 from gemcut.evals.scorers import exact_text, words_right
 from gemcut.evals.task import Case, Scorer, Task
 from recipes.nano import moving, pictures, printed, speech
@@ -39,8 +41,8 @@ def clip_case(clip: Clip) -> Case:
 
 def film_case(film: Film) -> Case:
     """The question about a film."""
-    frames = pictures_of(film)
-    return _case({"type": "video", "video": frames}, film.question, film.answer)
+    frames = np.stack([np.asarray(frame) for frame in film.frames])
+    return _case({"type": "video", "video": (frames, 1 / film.seconds_per_frame)}, film.question, film.answer)
 
 
 def _case(part: dict[str, object], question: str, answer: str) -> Case:
@@ -48,18 +50,26 @@ def _case(part: dict[str, object], question: str, answer: str) -> Case:
     return Case(messages=({"role": "user", "content": content},), wanted=answer)
 
 
-def pictures_of(film: Film) -> object:
-    """The film as users give frames: an array, and how many there are a second."""
-    import numpy as np
+def reading_pictures(count: int) -> list[Picture]:
+    """The held-out pictures of printed words."""
+    rng = _rng("reading")
+    return [printed.words(rng, "held_out", PAGE) for _ in range(count)]
 
-    return np.stack([np.asarray(frame) for frame in film.frames]), 1 / film.seconds_per_frame
+
+def reading(cases: tuple[Case, ...]) -> Task:
+    """The task of reading printed words."""
+    return Task(name="reading", target=0.85, cases=cases, score=words_right)
+
+
+def _rng(name: str) -> random.Random:
+    return random.Random(crc32(f"{SEED}/{name}".encode()))
 
 
 def senses_tasks(count: int, bank: Bank) -> tuple[Task, ...]:
     """All tasks of seeing and hearing, each with `count` cases."""
 
     def task(name: str, target: float, draw: Callable[[random.Random, int], Case], score: Scorer) -> Task:
-        rng = random.Random(crc32(f"{SEED}/{name}".encode()))
+        rng = _rng(name)
         return Task(name=name, target=target, cases=tuple(draw(rng, i) for i in range(count)), score=score)
 
     def shape(rng: random.Random, index: int) -> Case:
@@ -77,9 +87,16 @@ def senses_tasks(count: int, bank: Bank) -> tuple[Task, ...]:
 
     return (
         task("shapes", 0.9, shape, exact_text),
-        task("charts", 0.8, lambda r, _: picture_case(printed.bar_chart(r, "held_out", SHAPES), SHAPES), exact_text),
-        task("reading", 0.85, lambda r, _: picture_case(printed.words(r, "held_out", PAGE), PAGE), words_right),
-        task("numbers", 0.85, lambda r, _: picture_case(printed.numbers(r, "held_out", PAGE), PAGE), exact_text),
+        task(
+            "charts",
+            0.8,
+            lambda r, _: picture_case(printed.bar_chart(r, "held_out", SHAPES), SHAPES),
+            exact_text,
+        ),
+        reading(tuple(picture_case(picture, PAGE) for picture in reading_pictures(count))),
+        task(
+            "numbers", 0.85, lambda r, _: picture_case(printed.numbers(r, "held_out", PAGE), PAGE), exact_text
+        ),
         task("speech", 0.85, spoken("seen"), words_right),
         task("new_voice", 0.7, spoken("unseen"), words_right),
         task("tones", 0.9, tone, exact_text),

@@ -33,6 +33,7 @@ from recipes.nano.voices import Bank
 STRIPS = (8, 12, 12, 16, 24)  # soft tokens of a strip of text
 SMALL = (9, 12, 16, 20, 24, 30)  # of a small picture of shapes
 FRAMES = (9, 9, 16, 25)  # of a frame of a small film
+MOVED = ("pixels", "positions", "marks", "patch_marks", "said", "order")  # tensors of a batch
 DRAWS_PER_ROW = 3  # that do not fit, then a batch is full
 
 
@@ -41,7 +42,8 @@ class SensesBatch:
     """Tensors of one training step.
 
     text: what the decoder learns; None where the towers learn alone.
-    pixels: (N, 768) float32.  positions: (N, 2) int64.  grids: of each image.  marks: (S, 5) int64, see `Seen`.
+    pixels: (N, 768) float32.  positions: (N, 2) int64.  grids: of each image.
+    marks: (S, 5) int64 and patch_marks: (N, 3) int64, see `Seen`.
     mel: of each clip.  said: (A,) int64, see `Heard`.
     order: (S + A,) int64, the soft tokens of images, then of clips, in the order of their placeholders.
     """
@@ -51,6 +53,7 @@ class SensesBatch:
     positions: Tensor
     grids: tuple[Grid, ...]
     marks: Tensor
+    patch_marks: Tensor
     mel: tuple[Tensor, ...]
     said: Tensor
     order: Tensor
@@ -66,7 +69,7 @@ class SensesBatch:
             self,
             text=None if self.text is None else self.text.to(device),
             mel=tuple(clip.to(device) for clip in self.mel),
-            **{name: getattr(self, name).to(device) for name in ("pixels", "positions", "marks", "said", "order")},
+            **{name: getattr(self, name).to(device) for name in MOVED},
         )
 
 
@@ -74,7 +77,9 @@ def media_batch(text: Batch | None, media: list[Seen | Heard]) -> SensesBatch:
     """The media in the order of their placeholders, as tensors."""
     images = [item for item in media if isinstance(item, Seen)]
     clips = [item for item in media if isinstance(item, Heard)]
-    starts = {id(item): start for item, start in zip([*images, *clips], _starts([*images, *clips]), strict=True)}
+    starts = {
+        id(item): start for item, start in zip([*images, *clips], _starts([*images, *clips]), strict=True)
+    }
     order = [np.arange(len(item.marks)) + starts[id(item)] for item in media]
     places = [
         np.stack(np.meshgrid(np.arange(c), np.arange(r)), -1).reshape(-1, 2) + np.array(image.corner)[::-1]
@@ -87,6 +92,7 @@ def media_batch(text: Batch | None, media: list[Seen | Heard]) -> SensesBatch:
         positions=torch.from_numpy(_joined(places, np.zeros((0, 2), np.int64)).astype(np.int64)),
         grids=tuple(image.grid for image in images),
         marks=torch.from_numpy(_joined([image.marks for image in images], np.zeros((0, 5), np.int64))),
+        patch_marks=torch.from_numpy(_joined([i.patch_marks for i in images], np.zeros((0, 3), np.int64))),
         mel=tuple(torch.from_numpy(clip.mel) for clip in clips),
         said=torch.from_numpy(_joined([clip.marks for clip in clips], np.zeros(0, np.int64))),
         order=torch.from_numpy(_joined(order, np.zeros(0, np.int64)).astype(np.int64)),
@@ -156,7 +162,9 @@ def _shapes(soft_tokens: int, share: float) -> list[tuple[Draw, float]]:
     return [(_picture(family, soft_tokens), share * part / whole) for family, part in shares.items()]
 
 
-SPEECH: list[tuple[Draw, float]] = [(_clip(name), 20 * share) for name, (_, share) in (SPOKEN | TONES).items()]
+SPEECH: list[tuple[Draw, float]] = [
+    (_clip(name), 20 * share) for name, (_, share) in (SPOKEN | TONES).items()
+]
 Mix = list[tuple[Draw, float]]  # shares of examples
 SMALL_MIX: Mix = [
     *_shapes(0, 25),
@@ -255,7 +263,9 @@ class Asking:
         rows = self._rows(rng, shape)
         samples = [sample for row in rows for sample in row]
         ends = np.cumsum([0, *(len(row) for row in rows)])
-        numbers = [list(range(first, end)) for first, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+        numbers = [
+            list(range(first, end)) for first, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+        ]
         asked = make_batch(from_lists([(s.ids, s.mask) for s in samples]), numbers, shape)
         media = [item for sample in samples for item in (*sample.images, *sample.clips)]
         return media_batch(joined(text, asked), media)

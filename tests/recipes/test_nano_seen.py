@@ -1,0 +1,116 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from gemcut.api import Gemma
+from gemcut.prompt.media import PreparedImage, PreparedSound
+from recipes.nano import moving, pictures, printed, speech
+from recipes.nano.drawing import Picture
+from recipes.nano.seen import (
+    IGNORED,
+    LETTERS,
+    SAID,
+    Sample,
+    clip_sample,
+    cut,
+    film_sample,
+    listen,
+    picture_sample,
+)
+from recipes.nano.senses_cases import clip_case, film_case, picture_case
+from recipes.nano.speech import Clip
+
+PACKAGED = Path(__file__).resolve().parents[2] / "gemcut/nano"
+
+
+@pytest.fixture(scope="module")
+def nano() -> Gemma:
+    return Gemma.load("nano", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(PACKAGED / "tokenizer.json"))
+
+
+def same(nano: Gemma, sample: Sample, messages: object) -> None:
+    """The sample's prompt is the one that `Gemma.prompt` makes of the same media, and so is what towers read."""
+    prompt = nano.prompt(list(messages))  # type: ignore[call-overload]
+    asked = len(prompt.token_ids)
+    assert sample.ids[:asked].tolist() == list(prompt.token_ids)
+    assert not sample.mask[:asked].any()
+    assert sample.mask[asked:].all()
+    seen = [item for item in prompt.media if isinstance(item, PreparedImage)]
+    heard = [item for item in prompt.media if isinstance(item, PreparedSound)]
+    for image, theirs in zip(sample.images, seen, strict=True):
+        assert image.grid == theirs.patches.grid
+        assert image.soft_tokens == theirs.tokens
+        assert np.abs(image.pixels - theirs.patches.pixels).max() < 1e-6
+    for clip, sound in zip(sample.clips, heard, strict=True):
+        assert np.array_equal(clip.mel, sound.frames)
+        assert len(clip.marks) == sound.tokens
+
+
+@pytest.mark.parametrize(("family", "soft_tokens"), [("count", 70), ("bar_chart", 70), ("words", 280)])
+def test_a_picture_is_trained_on_as_it_is_asked_about(
+    nano: Gemma, tokenizer: Tokenizer, family: str, soft_tokens: int
+) -> None:
+    picture = pictures.FAMILIES[family].draw(random.Random(1), "train", soft_tokens)
+    same(nano, picture_sample(tokenizer, picture), picture_case(picture, soft_tokens).messages)
+
+
+def test_a_film_is_trained_on_as_it_is_asked_about(nano: Gemma, tokenizer: Tokenizer) -> None:
+    film = moving.draw(random.Random(2), "train")
+    same(nano, film_sample(tokenizer, film), film_case(film).messages)
+
+
+def test_a_clip_is_trained_on_as_it_is_asked_about(nano: Gemma, tokenizer: Tokenizer) -> None:
+    clip = speech.beeps(random.Random(3), "train")
+    same(nano, clip_sample(tokenizer, clip), clip_case(clip).messages)
+
+
+def test_letters_are_marked_where_they_stand() -> None:
+    """A letter's mark is the column of patches of its soft token in which its middle lies."""
+    picture = printed.words(random.Random(5), "train", 12)
+    marks = cut(picture.image, picture.marks).marks
+    said = [LETTERS[number - 1] for number in marks[:, :3].reshape(-1) if number > 0]
+    assert sorted(said) == sorted(letter for letter in picture.answer if letter != " ")
+    assert not marks[:, 3:].any()  # no shapes
+    picture = pictures.kind(random.Random(5), "train", 12)
+    found = cut(picture.image, picture.marks).marks[:, 3:]
+    assert 1 <= (found > 0).all(1).sum() <= len(picture.marks)
+
+
+def test_what_is_not_known_counts_nothing() -> None:
+    picture = printed.bar_chart(random.Random(1), "train", 70)
+    assert (cut(picture.image, picture.marks).marks == IGNORED).all()
+    clip = speech.pitch(random.Random(1), "train")
+    assert (listen(clip).marks == IGNORED).all()
+
+
+def test_a_word_is_marked_from_its_half_on() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
+    clip = Clip(noise, "?", "stop", "en-us", (("stop", 0.4, 1.2),))
+    marks = listen(clip).marks
+    seconds = (np.arange(len(marks)) + 0.5) * 0.04
+    assert (marks[seconds < 0.4] == 0).all()
+    assert (marks[(seconds > 0.4) & (seconds < 0.8)] == IGNORED).all()
+    assert (marks[(seconds > 0.8) & (seconds < 1.25)] == SAID.index("stop") + 1).all()
+    assert (marks[seconds > 1.3] == 0).all()
+
+
+def test_a_strip_keeps_its_place_on_the_page(nano: Gemma) -> None:
+    """Positions that are given are those of a part of a larger image."""
+    picture: Picture = printed.numbers(random.Random(2), "train", 8)
+    seen = cut(picture.image, picture.marks)
+    model = nano.model
+    pixels = torch.from_numpy(seen.pixels).to(torch.bfloat16)
+    whole = model.encode_images(pixels, [seen.grid])
+    rows, columns = seen.grid
+    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(-1)
+    assert torch.equal(model.encode_images(pixels, [seen.grid], places), whole)
+    assert not torch.equal(model.encode_images(pixels, [seen.grid], places + 3), whole)

@@ -1,8 +1,8 @@
 """A start from which a vision tower sees edges and corners at once: heads that look at neighbouring patches.
 
-From random weights a vision transformer learns slowly which patches belong together; a convolution knows from the
-start (d'Ascoli and others, "ConViT", 2021).  Here that is drawn into the first weights of the attention, and
-training refines it.
+From random weights a vision transformer learns slowly which patches belong together; a convolution knows
+from the start (d'Ascoli and others, "ConViT", 2021).  Here that is drawn into the first weights of the
+attention, and training refines it.
 
 Letters: D width of the tower, W head width.
 """
@@ -39,8 +39,8 @@ def plant_neighbours(tower: VisionTower) -> None:
     wanted = 1 + 2 * (config.pooling_kernel_size + 2 * FEATURES)
     if len(layers) < len(OFFSETS) or config.head_dim < 4 * FAST or config.hidden_size < wanted:
         raise BadTraining(
-            f"neighbours cannot be planted in {len(layers)} layers of width {config.hidden_size} with heads of "
-            f"{config.head_dim}; take {len(OFFSETS)}, {wanted} and {4 * FAST} at least"
+            f"neighbours cannot be planted in {len(layers)} layers of width {config.hidden_size} with heads "
+            f"of {config.head_dim}; take {len(OFFSETS)}, {wanted} and {4 * FAST} at least"
         )
     _plant_positions(tower.patch_embedder.position_embedding_table, config.pooling_kernel_size)
     for attention, offsets in zip(layers, OFFSETS, strict=False):

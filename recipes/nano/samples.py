@@ -1,4 +1,4 @@
-"""The files in examples/: a picture of shapes, one of words, a spoken clip and a film, all held out from training.
+"""The files in examples/: shapes, printed words, a spoken clip and a film, all held out from training.
 
 `python -m recipes.nano.samples examples` writes them.
 """

@@ -1,8 +1,8 @@
 """The senses stage: nano learns to see and hear, from its text weights on.
 
 First the towers learn alone what is where (each letter, each shape, each word), which is quick; then the
-whole model learns to answer questions, on small pictures first and on pictures of the models' budgets at the end,
-beside text, of which nothing is to be forgotten.
+whole model learns to answer questions, on small pictures first and on pictures of the models' budgets at
+the end, beside text, of which nothing is to be forgotten.
 """
 
 import sys
@@ -134,7 +134,7 @@ def from_text(folder: Path, seed: int) -> Gemma4:
 
 
 def teach(command: TrainCommand) -> None:
-    """Trains nano's senses and writes its model folder.  Raises BadTraining where data or state are unusable."""
+    """Trains nano's senses and writes its model folder.  Raises BadTraining for unusable data or state."""
     folder = command.folder
     torch.set_flush_denormal(True)
     model = from_text(folder, command.seed).to(command.device)

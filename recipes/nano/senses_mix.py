@@ -1,4 +1,4 @@
-"""What nano's senses are trained on: which pictures, films and clips, how many of each, packed into batches."""
+"""What nano's senses are trained on: which pictures, films and clips, how many of each, in batches."""
 
 import random
 import zlib

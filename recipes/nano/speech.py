@@ -153,7 +153,7 @@ def recorded(rng: random.Random, pieces: list[Samples]) -> Samples:
 
 
 def _said(rng: random.Random, split: Split, bank: Bank, voice: str, words: list[str]) -> Said:
-    """The words with small pauses, in training at a little more or less speed and pitch than the bank's takes."""
+    """The words with small pauses; in training a little faster or slower than the bank's takes."""
     pieces, marks, end = [_before(rng)], [], 0
     stretch = rng.uniform(*STRETCH) if split == "train" else 1.0
     for word in words:

@@ -38,7 +38,7 @@ def tokenizer() -> Tokenizer:
 
 
 def same(nano: Gemma, sample: Sample, messages: object) -> None:
-    """The sample's prompt is the one that `Gemma.prompt` makes of the same media, and so is what towers read."""
+    """The sample is what `Gemma.prompt` makes of the same media: its ids, and what the towers read."""
     prompt = nano.prompt(list(messages))  # type: ignore[call-overload]
     asked = len(prompt.token_ids)
     assert sample.ids[:asked].tolist() == list(prompt.token_ids)

@@ -24,11 +24,16 @@ FORMAT = 1  # of the state file
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training.  until: the share of the whole run at which it ends; the last one's is 1.0."""
+    """A stretch of training.
+
+    until: the share of the whole run at which it ends; the last one's is 1.0.
+    rate: what the schedule's learning rates are multiplied by.
+    """
 
     name: str
     source: Source
     until: float
+    rate: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +130,7 @@ class Training(Generic[Model]):
                 seed, skip = self.options.seed + index, self.taken[index]
                 streams[index] = self.phases[index].source.batches(self.options.shape, seed, skip)
             batch = next(streams[index])
-            factor = self.options.schedule.factor(self.step, progress)
+            factor = self.options.schedule.factor(self.step, progress) * self.phases[index].rate
             loss, norm = self._update(batch.to(device), factor)
             self.step += 1
             self.taken[index] += 1
@@ -196,6 +201,6 @@ class Training(Generic[Model]):
 
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that was saved."""
-        phases = [[phase.name, *phase.source.identity(), phase.until] for phase in self.phases]
+        phases = [[phase.name, *phase.source.identity(), phase.until, phase.rate] for phase in self.phases]
         shape, schedule = asdict(self.options.shape), asdict(self.options.schedule)
         return {"phases": phases, "shape": shape, "schedule": schedule, "seed": self.options.seed}

@@ -28,8 +28,8 @@ from recipes.nano.example import Split
 from recipes.nano.lexicon import Lexicon
 from recipes.nano.wordings import Wordings
 
-SMALLEST, LARGEST = 24, 48  # pixels of a font's em on a canvas of 70 soft tokens; more on larger ones
-ON_A_STRIP = 30  # the smallest em there: most training is on strips, and most reading is of larger letters
+SMALLEST, LARGEST = 24, 40  # pixels of a font's em on a canvas of 70 soft tokens; more on larger ones
+ON_A_STRIP = 40  # the smallest em there: most training is on strips, and most reading is of larger letters
 TRIES = 1000
 BUDGET = 70
 LINE = 1.3  # a line's height in ems

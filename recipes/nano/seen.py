@@ -22,6 +22,8 @@ from recipes.nano.voices import DIGITS, VOCABULARY
 Grid = tuple[int, int]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 SAID = (*VOCABULARY, *DIGITS)
+BLANK = "▁"  # in the vocabulary
+FIRST = len(LETTERS) + 1  # in the place of the letter before
 IGNORED = -100  # a target that counts nothing
 PAGE = (14, 24)  # rows and columns of soft tokens on which a strip of text may stand
 SECONDS = 0.04  # of a soft token of sound
@@ -34,8 +36,9 @@ class Seen:
 
     pixels: (N, 768) float32 of 0 to 1.  grid: rows and columns of patches.  corner: row and column of its
     first patch on the page that it is a part of.
-    marks: (soft tokens, POOLING + 2) int64: the letter in each column of patches, the kind and the colour of
-    the shape whose middle lies there; 0 for none, IGNORED where nothing is known.
+    marks: (soft tokens, POOLING + 3) int64: the letter in each column of patches, the kind and the colour of
+    the shape whose middle lies there, 0 for none; the letter before the first one there, FIRST where a word
+    begins; IGNORED where nothing is known.
     patch_marks: (N, 3) int64: the letter, the kind and the colour of the shape that each patch is a part of.
     """
 
@@ -96,6 +99,11 @@ def mark_patches(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     return patches.reshape(-1, 3)
 
 
+def apart(before: Mark, mark: Mark) -> bool:
+    """Whether a word or a line begins between the two letters."""
+    return mark.x - mark.width / 2 > before.x + before.width / 2 + 1 or mark.x < before.x
+
+
 def _covered(middle: float, length: float, count: int) -> slice:
     """The patches whose middles lie within the length, and at least the one in which its own middle lies."""
     at = min(int(middle // PATCH), count - 1)
@@ -113,17 +121,20 @@ def _numbers(name: str) -> tuple[int, int, int]:
 
 def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     """The marks of a picture by soft token, see `Seen.marks`; grid: rows and columns of soft tokens."""
-    cells = np.zeros((grid[0] * grid[1], POOLING + 2), np.int64)
+    cells = np.zeros((grid[0] * grid[1], POOLING + 3), np.int64)
+    cells[:, -1] = IGNORED
     if not marks:
         cells[:] = IGNORED
-    for mark in marks:
+    for before, mark in zip((None, *marks), marks, strict=False):
         row, column = min(int(mark.y // CELL), grid[0] - 1), min(int(mark.x // CELL), grid[1] - 1)
         cell = cells[row * grid[1] + column]
         letter, *shape = _numbers(mark.name)
         if letter:
+            if not cell[:POOLING].any():
+                cell[-1] = FIRST if before is None or apart(before, mark) else _numbers(before.name)[0]
             cell[min(int(mark.x % CELL) // PATCH, POOLING - 1)] = letter
         else:
-            cell[POOLING:] = shape
+            cell[POOLING:-1] = shape
     return cells
 
 
@@ -142,7 +153,17 @@ def listen(clip: Clip) -> Heard:
 def picture_sample(tokenizer: Tokenizer, picture: Picture, corner: Grid = (0, 0)) -> Sample:
     """A picture as an example."""
     seen = cut(picture.image, picture.marks, corner)
-    return _sample(tokenizer, image_text("image", seen), picture.question, picture.answer, (seen,), ())
+    asked, answer = _asked(tokenizer, image_text("image", seen), picture.question), picture.answer
+    printed = bool(picture.marks) and all(len(mark.name) == 1 for mark in picture.marks)
+    said = spelled(tokenizer, answer) if printed else _answered(tokenizer, answer)
+    return _sample(asked, said, (seen,), ())
+
+
+def spelled(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The text letter by letter: what is read is said as it is seen, and no piece has to be put together."""
+    ids = [tokenizer.token_to_id(letter if letter != " " else BLANK) for letter in (*text,)]
+    assert None not in ids, f"nano's vocabulary lacks a letter of {text!r}"
+    return [*ids, tokenizer.token_to_id("<turn|>")]
 
 
 def film_sample(tokenizer: Tokenizer, film: Film) -> Sample:
@@ -152,7 +173,7 @@ def film_sample(tokenizer: Tokenizer, film: Film) -> Sample:
         f"{timestamp(i * film.seconds_per_frame)} {image_text('video', frame)}"
         for i, frame in enumerate(frames)
     )
-    return _sample(tokenizer, text, film.question, film.answer, frames, ())
+    return _sample(_asked(tokenizer, text, film.question), _answered(tokenizer, film.answer), frames, ())
 
 
 def clip_sample(tokenizer: Tokenizer, clip: Clip) -> Sample:
@@ -160,7 +181,7 @@ def clip_sample(tokenizer: Tokenizer, clip: Clip) -> Sample:
     heard = listen(clip)
     soft = MEDIA_TOKENS["audio"] * len(heard.marks)
     text = MEDIA_TOKENS["begin_audio"] + soft + MEDIA_TOKENS["end_audio"]
-    return _sample(tokenizer, text, clip.question, clip.answer, (), (heard,))
+    return _sample(_asked(tokenizer, text, clip.question), _answered(tokenizer, clip.answer), (), (heard,))
 
 
 def image_text(kind: str, seen: Seen) -> str:
@@ -175,17 +196,18 @@ def random_corner(rng: random.Random, image: Image.Image) -> Grid:
     return rng.randint(0, free[0]) * POOLING, rng.randint(0, free[1]) * POOLING
 
 
-def _sample(
-    tokenizer: Tokenizer,
-    media: str,
-    question: str,
-    answer: str,
-    images: tuple[Seen, ...],
-    clips: tuple[Heard, ...],
-) -> Sample:
-    asked = f"<bos><|turn>user\n{media}{question.strip()}<turn|>\n<|turn>model\n"
-    pieces = tokenizer.encode_batch([asked, f"{answer.strip()}<turn|>"], add_special_tokens=False)
-    prompt, reply = (piece.ids for piece in pieces)
-    mask = np.zeros(len(prompt) + len(reply), np.uint8)
-    mask[len(prompt) :] = 1
-    return Sample(np.array([*prompt, *reply], np.int64), mask, images, clips)
+def _asked(tokenizer: Tokenizer, media: str, question: str) -> list[int]:
+    text = f"<bos><|turn>user\n{media}{question.strip()}<turn|>\n<|turn>model\n"
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids
+
+
+def _answered(tokenizer: Tokenizer, answer: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(f"{answer.strip()}<turn|>", add_special_tokens=False).ids
+    return ids
+
+
+def _sample(asked: list[int], said: list[int], images: tuple[Seen, ...], clips: tuple[Heard, ...]) -> Sample:
+    mask = np.zeros(len(asked) + len(said), np.uint8)
+    mask[len(asked) :] = 1
+    return Sample(np.array([*asked, *said], np.int64), mask, images, clips)

@@ -35,11 +35,12 @@ from recipes.nano.train import EXPORT_EVERY_S, SAVE_EVERY_S, TrainCommand, can_c
 from recipes.nano.voices import open_bank
 
 SHAPE = Shape(groups=5, tokens=640, learnt=192)
-RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.3))
-SCHEDULE = Schedule(warm_up=40, decay_from=0.45)
-LOOKING_UNTIL = 0.21
-LETTERS_UNTIL = 0.33
-SMALL_UNTIL = 0.68
+RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.8))
+SCHEDULE = Schedule(warm_up=40, decay_from=0.62)
+LOOKING_UNTIL = 0.2
+LETTERS_UNTIL = 0.31
+SMALL_UNTIL = 0.62
+LETTERS_RATE = 0.4
 LOOKING = {"strips": 32, "shapes": 14, "clips": 5}
 LETTERS_LAST = {"strips": 44, "shapes": 5, "clips": 3}  # letters take longer than anything else
 BLANK = 0.15  # how much a place counts where nothing is
@@ -56,6 +57,7 @@ class Senses(nn.Module):
         self.language_loss = language_loss
         width = model.config.text.hidden_size
         self.letters = nn.Linear(width, POOLING * (len(LETTERS) + 1))
+        self.before = nn.Linear(width, len(LETTERS) + 2)
         self.kinds = nn.Linear(width, len(KINDS) + 1)
         self.colors = nn.Linear(width, len(COLORS) + 1)
         self.words = nn.Linear(width, len(SAID) + 1)
@@ -66,9 +68,10 @@ class Senses(nn.Module):
         ] = {}  # shares of places that were named rightly, since the last line
 
     def named(self, soft: Tensor, marks: Tensor) -> Tensor:
-        """The loss of naming what each soft token of an image (S, C) holds; marks: (S, POOLING + 2)."""
+        """The loss of naming what each soft token of an image (S, C) holds; marks: (S, POOLING + 3)."""
         letters = self.letters(soft).view(len(soft) * POOLING, -1)
         loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
+        loss = loss + self._cross_entropy("before", self.before(soft), marks[:, POOLING + 2])
         loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING])
         return loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1])
 
@@ -106,12 +109,16 @@ def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
     parts, losses = [], []
     if batch.grids:
         tower = model.model.vision_tower
-        hidden = tower.encode_patches(batch.pixels, batch.positions, batch.grids)
+        with torch.set_grad_enabled(not batch.frozen):
+            hidden = tower.encode_patches(batch.pixels, batch.positions, batch.grids)
+            pooled = tower.pool(hidden, batch.grids)
         losses.append(senses.noticed(hidden, batch.patch_marks))
-        parts.append(model.model.embed_vision(tower.pool(hidden, batch.grids)))
+        parts.append(model.model.embed_vision(pooled))
         losses.append(senses.named(parts[-1], batch.marks))
     if batch.mel:
-        parts.append(torch.cat(model.encode_sounds(batch.mel)))
+        with torch.set_grad_enabled(not batch.frozen):
+            clips = torch.cat(model.model.audio_tower(batch.mel))
+        parts.append(model.model.embed_audio(clips))
         losses.append(senses.heard(parts[-1], batch.said))
     dense = torch.stack(losses).sum()
     if batch.text is None:
@@ -142,9 +149,9 @@ def teach(command: TrainCommand) -> None:
     practice = texts(folder / "practice.npz", model.config)
     phases = (
         Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
-        Phase("letters", Looking(drawer, **LETTERS_LAST), LETTERS_UNTIL),
-        Phase("small", Asking(drawer, SMALL_MIX, practice, text_rows=1), SMALL_UNTIL),
-        Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2), 1.0),
+        Phase("letters", Looking(drawer, **LETTERS_LAST), LETTERS_UNTIL, LETTERS_RATE),
+        Phase("small", Asking(drawer, SMALL_MIX, practice, text_rows=1, frozen=True), SMALL_UNTIL),
+        Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2, frozen=False), 1.0),
     )
     options = Options(
         shape=SHAPE,

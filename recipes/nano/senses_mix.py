@@ -42,8 +42,9 @@ class SensesBatch:
     """Tensors of one training step.
 
     text: what the decoder learns; None where the towers learn alone.
+    frozen: whether the towers stay as they are.
     pixels: (N, 768) float32.  positions: (N, 2) int64.  grids: of each image.
-    marks: (S, 5) int64 and patch_marks: (N, 3) int64, see `Seen`.
+    marks: (S, 6) int64 and patch_marks: (N, 3) int64, see `Seen`.
     mel: of each clip.  said: (A,) int64, see `Heard`.
     order: (S + A,) int64, the soft tokens of images, then of clips, in the order of their placeholders.
     """
@@ -57,6 +58,7 @@ class SensesBatch:
     mel: tuple[Tensor, ...]
     said: Tensor
     order: Tensor
+    frozen: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -91,7 +93,7 @@ def media_batch(text: Batch | None, media: list[Seen | Heard]) -> SensesBatch:
         pixels=torch.from_numpy(_joined([image.pixels for image in images], np.zeros((0, 768), np.float32))),
         positions=torch.from_numpy(_joined(places, np.zeros((0, 2), np.int64)).astype(np.int64)),
         grids=tuple(image.grid for image in images),
-        marks=torch.from_numpy(_joined([image.marks for image in images], np.zeros((0, 5), np.int64))),
+        marks=torch.from_numpy(_joined([image.marks for image in images], np.zeros((0, 6), np.int64))),
         patch_marks=torch.from_numpy(_joined([i.patch_marks for i in images], np.zeros((0, 3), np.int64))),
         mel=tuple(torch.from_numpy(clip.mel) for clip in clips),
         said=torch.from_numpy(_joined([clip.marks for clip in clips], np.zeros(0, np.int64))),
@@ -181,9 +183,8 @@ LARGE_MIX: Mix = [
     (_picture("bar_chart", 70), 6),
     (_strip("words"), 14),
     (_strip("numbers"), 3),
-    (_picture("words", 70), 3),
     (_picture("words", 140), 2),
-    (_picture("words", 280), 5),
+    (_picture("words", 280), 7),
     (_picture("numbers", 280), 2),
     *SPEECH,
     (_film(0), 3),
@@ -238,12 +239,14 @@ class Asking:
     """Batches of questions about media beside examples of text.
 
     texts: for the first `text_rows` rows of each batch, so that nothing is forgotten.
+    frozen: whether the towers stay as they are, which makes an update quicker.
     """
 
     drawer: Drawer
     mix: Mix
     texts: Texts
     text_rows: int
+    frozen: bool
 
     def check(self, shape: Shape) -> None:
         """Raises BadTraining where the texts cannot be used, or fill all rows."""
@@ -268,7 +271,7 @@ class Asking:
         ]
         asked = make_batch(from_lists([(s.ids, s.mask) for s in samples]), numbers, shape)
         media = [item for sample in samples for item in (*sample.images, *sample.clips)]
-        return media_batch(joined(text, asked), media)
+        return replace(media_batch(joined(text, asked), media), frozen=self.frozen)
 
     def _rows(self, rng: random.Random, shape: Shape) -> list[list[Sample]]:
         """Rows of samples, each as full as some draws make it."""
@@ -290,7 +293,7 @@ class Asking:
 
     def identity(self) -> list[Any]:
         """How many kinds of examples, and how much text."""
-        return [len(self.mix), self.text_rows, *self.texts.identity()]
+        return [len(self.mix), self.text_rows, self.frozen, *self.texts.identity()]
 
 
 def joined(one: Batch, other: Batch) -> Batch:

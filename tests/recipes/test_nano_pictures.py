@@ -198,8 +198,8 @@ def test_held_out_wordings_are_unseen(module: object) -> None:
 
 
 def test_letters_are_as_large_as_the_budget_can_show() -> None:
-    assert printed._size_range(70) == (24, 48)
-    assert printed._size_range(280) == (48, 96)  # scaled down to 70 tokens: 24 to 48
+    assert printed._size_range(70) == (24, 40)
+    assert printed._size_range(280) == (48, 80)  # scaled down to 70 tokens: 24 to 40
 
 
 def test_a_missing_font_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

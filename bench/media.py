@@ -3,8 +3,8 @@
     python -m bench.media [--rounds 3] [--threads 2]
 
 Both sides share one process and random bfloat16 weights; they take turns.  An image of 280 soft tokens, a
-clip of 10 s, and a photo of 12 megapixels (decoded and cut into patches; without decoding for transformers'
-processors, which take pictures that are open already, so the JPEG is decoded for both).
+clip of 10 s, and a photo of 12 megapixels from JPEG to patches, against each of transformers' processors: the
+PIL one, and the torchvision one where torchvision is installed.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import io
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from transformers import Gemma4AudioConfig, Gemma4VisionConfig
 from transformers.models.gemma4 import modeling_gemma4 as theirs
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
+from transformers.utils import is_torchvision_available
 
 from gemcut.config import AudioTowerConfig, VisionTowerConfig
 from gemcut.media.audio import log_mel
@@ -98,16 +100,24 @@ def towers() -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
     }
 
 
-def photo() -> tuple[Callable[[], object], Callable[[], object]]:
-    """A JPEG of 12 megapixels to patches: our way, and transformers' processor that needs no torchvision."""
+def photo() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
+    """A JPEG of 12 megapixels to patches: our way, and that of each processor of transformers."""
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).resize((4000, 3000), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-    data, processor = file.getvalue(), Gemma4ImageProcessorPil()
-    return (
-        lambda: to_patches(open_image(data, "photo"), 280, 16, 3),
-        lambda: processor(Image.open(io.BytesIO(data)), return_tensors="np"),
-    )
+    data = file.getvalue()
+    processors: dict[str, Any] = {"PIL": Gemma4ImageProcessorPil()}
+    if is_torchvision_available():
+        from transformers.models.gemma4.image_processing_gemma4 import Gemma4ImageProcessor
+
+        processors["torchvision"] = Gemma4ImageProcessor()
+    return {
+        f"a 12 MP photo ({name})": (
+            lambda: to_patches(open_image(data, "photo"), 280, 16, 3),
+            lambda processor=processor: processor(Image.open(io.BytesIO(data)), return_tensors="np"),
+        )
+        for name, processor in processors.items()
+    }
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -127,7 +137,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with torch.inference_mode():
-        for what, (ours, reference) in {**towers(), "a photo of 12 megapixels": photo()}.items():
+        for what, (ours, reference) in (towers() | photo()).items():
             ours(), reference()  # warm
             times = [(seconds(ours), seconds(reference)) for _ in range(args.rounds)]
             mine, others = (statistics.median(side) for side in zip(*times, strict=True))

@@ -16,7 +16,8 @@ from gemcut.errors import PromptError
 from gemcut.load import Dtype, Loaded, load
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
-from gemcut.prompt.media import MediaOptions, MediaReader
+from gemcut.prompt.latest import Latest
+from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
 from gemcut.prompt.messages import Conversation, ToolCall, with_media
 from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
 from gemcut.prompt.text_stream import TextStream
@@ -104,7 +105,7 @@ class Completion:
 class Gemma:
     """A loaded model: replies, streams, completions, logits.
 
-    Between calls it keeps only the soft tokens of the latest media; many threads may hold one.
+    Between calls it keeps only the latest media, prepared and as soft tokens; many threads may hold one.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -112,6 +113,7 @@ class Gemma:
         self.config = loaded.config
         self.model = loaded.model
         self._encoder = MediaEncoder(loaded.model)
+        self._read_media: Latest[Read] = Latest(KEPT_BYTES)
 
     @classmethod
     def load(
@@ -151,7 +153,8 @@ class Gemma:
         trust_control_tokens: whether strings like `<|turn>` in the messages become control tokens.
         Raises PromptError, BadMedia.
         """
-        reader = MediaReader(self.config, MediaOptions() if media is None else media)
+        options = MediaOptions() if media is None else media
+        reader = MediaReader(self.config, options, self._read_media)
         form = PromptFormat(self._loaded.tokenizer, self._loaded.template, reader)
         return assemble(messages, tools, think, form, trust_control_tokens)
 

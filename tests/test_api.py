@@ -1,6 +1,7 @@
 """`Gemma` on a tiny random model: it answers with letters and blanks until the context is full."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from gemcut import Gemma, SamplingParams
 from gemcut.api import _deltas
 from gemcut.engine.stop_strings import StopStrings
 from gemcut.errors import BadSampling, EmptyPrompt, PromptError, PromptTooLong
+from gemcut.prompt import media
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.parse import TextDelta, ToolCallParsed
+from tests.media.makers import as_bytes, noise
 from tests.tiny_model import CONTEXT, write_tiny_model
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12)
@@ -117,3 +120,24 @@ def test_threads_may_share_a_model(gemma: Gemma) -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda question: gemma.reply(question, sampling=GREEDY).text, questions))
     assert together == alone
+
+
+def test_a_picture_of_an_earlier_turn_is_neither_decoded_nor_encoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_model(tmp_path, senses=True)
+    gemma = Gemma.load(str(tmp_path), device="cpu")
+    decoded: list[str] = []
+    load_image = media.load_image
+    monkeypatch.setattr(
+        media, "load_image", lambda source, name: decoded.append(name) or load_image(source, name)
+    )
+    picture = {"type": "image", "image": as_bytes(noise(96, 48), "PNG"), "tokens": 70}
+    said: list[dict[str, Any]] = [{"role": "user", "content": [picture, {"type": "text", "text": "What?"}]}]
+    first = gemma.reply(said, sampling=GREEDY)
+    said += [{"role": "assistant", "content": first.text}, {"role": "user", "content": "And now?"}]
+    second = gemma.reply(said, sampling=GREEDY)
+    assert second.usage.prompt_tokens > first.usage.prompt_tokens > 50
+    assert decoded == ["message 0, part 0"]
+    assert gemma._encoder.num_encoded == 1
+    assert Gemma.load(str(tmp_path), device="cpu").reply(said, sampling=GREEDY).text == second.text

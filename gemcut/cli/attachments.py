@@ -1,22 +1,25 @@
 """Files that go with a question: images, sound, videos."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gemcut.errors import BadOption
+from gemcut.media.source import shown
 
 Part = dict[str, Any]  # of a message's content, in the shape that `read_messages` knows
 
 
 def attachment(kind: str, source: str) -> Part:
     """A part of a message for a file or a URL.  Raises BadOption for a file that is not there."""
-    path = Path(source).expanduser()
     if "://" in source or source.startswith("data:"):
         return {"type": kind, kind: source}
-    if not path.is_file():
-        raise BadOption(f"there is no {kind} file {source}; name one that is there, or a URL")
-    return {"type": kind, kind: str(path)}
+    path = os.path.expanduser(source)  # unlike pathlib's, these refuse no name, however odd
+    if os.path.isdir(path):
+        raise BadOption(f"{shown(source)} is a folder; name {kind} files one by one")
+    if not os.path.isfile(path):
+        raise BadOption(f"there is no {kind} file {shown(source)}; name one that is there, or a URL")
+    return {"type": kind, kind: path}
 
 
 def attachments(

@@ -1,6 +1,5 @@
 """Images and sound to soft tokens, each distinct one once."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from threading import Lock
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gemcut.model.gemma4 import Gemma4
+from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import Prepared, PreparedImage, PreparedSound
 
 MOST_PATCHES = 16_384  # of images that are encoded together, more only where a single image has them
@@ -22,7 +22,7 @@ class MediaEncoder:
 
     def __init__(self, model: Gemma4) -> None:
         self._model = model
-        self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._kept: Latest[Tensor] = Latest(KEPT_BYTES)
         self._lock = Lock()
         self.num_encoded = 0  # media that really went through an encoder
 
@@ -30,12 +30,15 @@ class MediaEncoder:
     def encode(self, media: Sequence[Prepared]) -> Tensor:
         """The soft tokens (S, C) of all media, in order."""
         with self._lock:
-            missing = {item.digest: item for item in media if item.digest not in self._kept}
+            kept = {item.digest: self._kept.get(item.digest) for item in media}
+            missing = {item.digest: item for item in media if kept[item.digest] is None}
             made = dict(self._encode(list(missing.values())))
             self.num_encoded += len(made)
-            parts = [made[item.digest] if item.digest in made else self._kept[item.digest] for item in media]
-            self._keep(media, made)
+            for digest, tokens in made.items():  # a copy: they are views of their whole batch
+                self._kept.put(digest, tokens.clone(), tokens.nbytes)
+        soft = {digest: tokens for digest, tokens in kept.items() if tokens is not None} | made
         embedding = self._model.model.language_model.embed_tokens.weight
+        parts = [soft[item.digest] for item in media]
         return torch.cat([embedding.new_empty(0, embedding.shape[1]), *parts])
 
     def _encode(self, media: Sequence[Prepared]) -> Iterator[tuple[bytes, Tensor]]:
@@ -49,16 +52,6 @@ class MediaEncoder:
             clips = [torch.from_numpy(item.frames).to(device) for item in sounds]
             for sound, tokens in zip(sounds, self._model.encode_sounds(clips), strict=True):
                 yield sound.digest, tokens
-
-    def _keep(self, media: Sequence[Prepared], made: dict[bytes, Tensor]) -> None:
-        """Keeps the soft tokens that were used latest, as far as there is room."""
-        self._kept.update({digest: tokens.clone() for digest, tokens in made.items()})
-        for item in media:
-            self._kept.move_to_end(item.digest)
-        held = sum(tokens.numel() * tokens.element_size() for tokens in self._kept.values())
-        while held > KEPT_BYTES:
-            _, dropped = self._kept.popitem(last=False)
-            held -= dropped.numel() * dropped.element_size()
 
 
 def _batches(images: Sequence[PreparedImage]) -> Iterator[list[PreparedImage]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from gemcut.errors import BadMedia, BadOption
 from gemcut.media.source import OpenUrl, media_bytes, open_url
@@ -20,6 +20,7 @@ from gemcut.media.source import OpenUrl, media_bytes, open_url
 BUDGETS = (70, 140, 280, 560, 1120)  # soft tokens that an image may take, at most
 MOST_PIXELS = 64_000_000  # of an image that is opened: a quarter of a gigabyte
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+OF_BYTE = (np.arange(256) * (1 / 255)).astype(np.float32)  # multiplied in float64, as transformers does
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,17 @@ def _opened(open_: Callable[[], Image.Image], name: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MOST_PIXELS is stricter
             image = open_()
         check_pixels(image.width, image.height, name)
+        image.load()  # here, where its faults are caught
         return as_rgb(image)
     except BadMedia:
         raise
     except UnidentifiedImageError:
         raise BadMedia(f"{name} is no image that can be read; give one of {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise BadMedia(
+            f"{name} has more than {MOST_PIXELS / 1e6:.0f} million pixels, the most that "
+            "is opened; make it smaller"
+        ) from None
     except Exception as problem:  # the decoders raise whatever they meet
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise BadMedia(f"{name} is damaged ({reason}); give a whole file") from None
@@ -106,15 +113,25 @@ def _of_array(values: NDArray[Any], name: str) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The picture in RGB, turned as its EXIF data says, on white; 16 bits a value become 8."""
-    turned = ImageOps.exif_transpose(image)
+    """The picture in RGB, turned as its EXIF data says, on white; 16 bits a value become 8.
+
+    It is the picture itself, not a copy, where there is nothing to do.
+    """
+    upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    turned = image if upright else ImageOps.exif_transpose(image)
     if turned.mode.startswith("I"):
         wide = np.asarray(turned).astype(np.int64)
         turned = Image.fromarray((wide.clip(0, 65_535) >> 8).astype(np.uint8))
     if turned.has_transparency_data:
         turned = turned.convert("RGBA")
         turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned)
-    return turned.convert("RGB")
+    return turned if turned.mode == "RGB" else turned.convert("RGB")
+
+
+def check_budget(budget: int) -> None:
+    """Raises BadOption for a budget that the models do not know."""
+    if budget not in BUDGETS:
+        raise BadOption(f"an image takes one of {', '.join(map(str, BUDGETS))} tokens, not {budget}")
 
 
 def fitted_size(height: int, width: int, budget: int, patch: int, pooling: int) -> tuple[int, int]:
@@ -137,12 +154,10 @@ def to_patches(image: Image.Image, budget: int, patch: int, pooling: int) -> Pat
 
     Raises BadOption for a budget that the models do not know.
     """
-    if budget not in BUDGETS:
-        raise BadOption(f"an image takes one of {', '.join(map(str, BUDGETS))} tokens, not {budget}")
+    check_budget(budget)
     height, width = fitted_size(image.height, image.width, budget, patch, pooling)
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     rows, columns = height // patch, width // patch
     values = np.asarray(image, dtype=np.uint8).reshape(rows, patch, columns, patch, 3).swapaxes(1, 2)
-    scaled = (values.astype(np.float64) * (1 / 255)).astype(np.float32)
-    return Patches(scaled.reshape(rows * columns, -1), (rows, columns))
+    return Patches(OF_BYTE[values.reshape(rows * columns, -1)], (rows, columns))

@@ -7,6 +7,7 @@ there what they may reach.
 import base64
 import binascii
 import http.client
+import os
 import re
 import time
 import urllib.error
@@ -36,9 +37,9 @@ def open_url(url: str) -> bytes:
     if re.match(r"https?://", url, re.IGNORECASE):
         return _download(url)
     if url.lower().startswith("file:"):
-        raise BadMedia(f"{_shown(url)} is a file: URL; give the path itself")
+        raise BadMedia(f"{shown(url)} is a file: URL; give the path itself")
     if scheme := re.match(r"[a-z][a-z0-9+.-]*://", url, re.IGNORECASE):
-        raise BadMedia(f"{_shown(url)} begins with {scheme[0]}; give an http(s) URL, a data: URL or a path")
+        raise BadMedia(f"{shown(url)} begins with {scheme[0]}; give an http(s) URL, a data: URL or a path")
     if url == "":
         raise BadMedia("the path is empty; give a path or a URL")
     return read_file(Path(url))
@@ -49,15 +50,24 @@ def read_file(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise BadMedia(
-                f"{_shown(path)} is {'a folder' if path.is_dir() else 'no plain file'}; give a file"
+                f"{shown(path)} is {'a folder' if path.is_dir() else 'no plain file'}; give a file"
             )
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            _check_size(os.fstat(file.fileno()).st_size, shown(path))
+            data = file.read(MOST_BYTES + 1)  # it may grow meanwhile
     except (OSError, ValueError) as problem:  # ValueError: a null character
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
-        raise BadMedia(f"{_shown(path)} cannot be read: {reason}; give a file that is there") from None
-    _check_size(len(data), _shown(path))
+        raise BadMedia(f"{shown(path)} cannot be read: {reason}; give a file that is there") from None
+    _check_size(len(data), shown(path))
     return data
+
+
+def file_name(source: object) -> str | None:
+    """The path or URL of what media_bytes takes, for a message; None for data."""
+    if isinstance(source, Mapping):
+        source = source.get("url")
+    named = isinstance(source, Path) or (isinstance(source, str) and source[:5].lower() != "data:")
+    return shown(source) if named else None
 
 
 def media_bytes(source: object, name: str, open_url: OpenUrl = open_url) -> bytes:
@@ -116,7 +126,7 @@ def _of_mapping(source: Mapping[object, object], open_url: OpenUrl) -> bytes:
 def _of_data_url(url: str) -> bytes:
     header, comma, content = url.partition(",")
     if not comma:
-        raise BadMedia(f"{_shown(url)} has no comma; a data: URL reads data:image/png;base64,…")
+        raise BadMedia(f"{shown(url)} has no comma; a data: URL reads data:image/png;base64,…")
     data = unquote_to_bytes(content)
     if header.lower().endswith(";base64"):
         return _of_base64(data)
@@ -135,35 +145,35 @@ def _of_base64(text: bytes) -> bytes:
 
 def _download(url: str) -> bytes:
     """Raises BadMedia for every way in which a download fails."""
-    shown = _shown(url)
+    place = shown(url)
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "gemcut"})
         with urllib.request.urlopen(request, timeout=SILENCE_S) as response:
-            return _body(response, shown)
+            return _body(response, place)
     except urllib.error.HTTPError as answer:
         answer.close()
         raise BadMedia(
-            f"{shown} answers {answer.code} {answer.reason}; give a URL that can be read"
+            f"{place} answers {answer.code} {answer.reason}; give a URL that can be read"
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as problem:  # ValueError: no such URL can be
         reason = getattr(problem, "reason", problem)
         why = " ".join(str(reason).split()) or type(problem).__name__
-        raise BadMedia(f"{shown} cannot be read ({why}); give a URL that can") from None
+        raise BadMedia(f"{place} cannot be read ({why}); give a URL that can") from None
 
 
-def _body(response: http.client.HTTPResponse, shown: str) -> bytes:
+def _body(response: http.client.HTTPResponse, place: str) -> bytes:
     """A response's body, read in pieces so that neither its size nor its time is without an end."""
     promised = response.length
     if promised is not None:
-        _check_size(promised, shown)
+        _check_size(promised, place)
     body, end = bytearray(), time.monotonic() + DOWNLOAD_S
     while piece := response.read1(PIECE_BYTES):
         body += piece
-        _check_size(len(body), shown)
+        _check_size(len(body), place)
         if time.monotonic() > end:
-            raise BadMedia(f"{shown} takes longer than {DOWNLOAD_S} s; download it first and give the path")
+            raise BadMedia(f"{place} takes longer than {DOWNLOAD_S} s; download it first and give the path")
     if promised is not None and len(body) < promised:
-        raise BadMedia(f"{shown} ended after {len(body)} of {promised} bytes; try again")
+        raise BadMedia(f"{place} ended after {len(body)} of {promised} bytes; try again")
     return bytes(body)
 
 
@@ -175,7 +185,7 @@ def _check_size(size: int, what: str) -> None:
         )
 
 
-def _shown(text: object) -> str:
+def shown(text: object) -> str:
     """A path or URL for a message: on one line and not longer than LONGEST_SHOWN characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"

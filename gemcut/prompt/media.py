@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -13,14 +13,16 @@ from PIL import Image
 from gemcut.config import AudioFrameConfig, ModelConfig, VisionPatchConfig, VisionTowerConfig
 from gemcut.errors import BadMessages, TemplateFailed, UnsupportedInput
 from gemcut.media.audio import load_audio, log_mel, raw_frames, soft_tokens_of_mel
-from gemcut.media.image import BUDGETS, Patches, load_image, to_patches
-from gemcut.media.source import OpenUrl, media_bytes, open_url
+from gemcut.media.image import BUDGETS, Patches, check_budget, load_image, to_patches
+from gemcut.media.source import OpenUrl, file_name, media_bytes, open_url
 from gemcut.media.video import DEFAULT_FRAMES, VideoOptions, load_sound_of_video, load_video, timestamp
+from gemcut.prompt.latest import Latest
 from gemcut.prompt.messages import MediaKind, MediaPart, Message
 from gemcut.prompt.tokenizer import MEDIA_TOKENS
 
 TOKENS_OF_A_FRAME = 70  # the budget of a video's frame
 OF_DETAIL = {"low": BUDGETS[0], "high": BUDGETS[-1]}  # OpenAI's words for an image's budget
+KEPT_BYTES = 256 * 2**20  # of prepared media
 PLACEHOLDERS: dict[str, MediaKind] = {
     MEDIA_TOKENS["image"]: "image",
     MEDIA_TOKENS["audio"]: "audio",
@@ -35,12 +37,17 @@ class MediaOptions:
     image_tokens: the most soft tokens of an image that says nothing itself; None takes the model's own.
     video: which of its frames are seen.  video_sound: whether its sound is heard too.
     trim: whether sound is cut after 30 s instead of refused.
+    Raises BadOption for image_tokens that the models do not know.
     """
 
     image_tokens: int | None = None
     video: VideoOptions = DEFAULT_FRAMES
     video_sound: bool = False
     trim: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_tokens is not None:
+            check_budget(self.image_tokens)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,11 @@ class PreparedImage:
     patches: Patches
     tokens: int
     digest: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.patches.pixels.nbytes
 
 
 @dataclass(frozen=True)
@@ -67,16 +79,33 @@ class PreparedSound:
     tokens: int
     digest: bytes
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.frames.nbytes
+
 
 Prepared = PreparedImage | PreparedSound
+Read = tuple[str, tuple[Prepared, ...]]  # what takes a placeholder's place, and the media that it stands for
 
 
 class MediaReader:
-    """Reads the media of one model's prompts."""
+    """Reads the media of one model's prompts.
 
-    def __init__(self, config: ModelConfig, options: MediaOptions, open_url: OpenUrl = open_url) -> None:
+    kept: what it read latest of files, by their content, for the next reader of the same model too; None
+    reads everything anew.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        options: MediaOptions,
+        kept: Latest[Read] | None = None,
+        open_url: OpenUrl = open_url,
+    ) -> None:
         self.config = config
         self.options = options
+        self._kept = Latest[Read](0) if kept is None else kept
         self._open_url = open_url
 
     def check_kinds(self, messages: Sequence[Message]) -> None:
@@ -90,24 +119,45 @@ class MediaReader:
             if part.source is None:
                 raise BadMessages(f"{where} names no {part.kind}; give a path, a URL or the data")
 
-    def read(self, part: MediaPart, where: str) -> tuple[str, tuple[Prepared, ...]]:
+    def read(self, part: MediaPart, where: str) -> Read:
         """The text that takes a placeholder's place, and the media that its own placeholders stand for.
 
         Raises BadMedia, BadOption, BadMessages.
         """
+        if isinstance(part.source, tuple | np.ndarray | Image.Image):  # no file: nothing to decode
+            return self._read(part.source, part, where)
+        data = media_bytes(part.source, where, self._open_url)
+        key = hashlib.blake2b(data).digest(), part.kind, self._options_of(part)
+        read = self._kept.get(key)
+        if read is None:
+            name = file_name(part.source)
+            read = self._read(data, part, where if name is None else f"{where} ({name})")
+            self._kept.put(key, read, sum(item.nbytes for item in read[1]))
+        return read
+
+    def _options_of(self, part: MediaPart) -> Hashable:
+        """What besides its content decides how a medium is read."""
+        options = self.options
+        match part.kind:
+            case "image":
+                return self._budget(part)
+            case "audio":
+                return options.trim
+            case "video":
+                return options.video, options.video_sound, options.trim
+
+    def _read(self, source: object, part: MediaPart, where: str) -> Read:
         if part.kind == "image":
-            image = self._image(load_image(part.source, where, self._open_url), self._budget(part))
+            image = self._image(load_image(source, where), self._budget(part))
             return _image_text("image", image.tokens), (image,)
         if part.kind == "audio":
-            sound = self._sound(load_audio(part.source, where, self.options.trim, self._open_url))
+            sound = self._sound(load_audio(source, where, self.options.trim))
             return _sound_text(sound.tokens), (sound,)
-        return self._video(part, where)
+        return self._video(source, where)
 
-    def _video(self, part: MediaPart, where: str) -> tuple[str, tuple[Prepared, ...]]:
+    def _video(self, source: object, where: str) -> Read:
         options = self.options
-        given = isinstance(part.source, tuple)  # frames, and how many a second
-        source = part.source if given else media_bytes(part.source, where, self._open_url)
-        video = load_video(source, where, options.video, self._open_url)
+        video = load_video(source, where, options.video)
         frames = tuple(self._image(frame, TOKENS_OF_A_FRAME) for frame in video.frames)
         text = " ".join(
             f"{timestamp(seconds)} {_image_text('video', frame.tokens)}"
@@ -115,7 +165,7 @@ class MediaReader:
         )
         if not (options.video_sound and video.has_sound):
             return text, frames
-        sound = self._sound(load_sound_of_video(source, where, options.trim, self._open_url))
+        sound = self._sound(load_sound_of_video(source, where, options.trim))
         return text + _sound_text(sound.tokens), (*frames, sound)
 
     def _budget(self, part: MediaPart) -> int:

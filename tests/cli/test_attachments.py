@@ -22,3 +22,5 @@ def test_urls_are_left_to_the_reader_and_missing_files_refused() -> None:
     assert attachment("image", "https://host/a.png") == {"type": "image", "image": "https://host/a.png"}
     with pytest.raises(BadOption, match="there is no audio file nowhere.wav; name one that is there"):
         attachment("audio", "nowhere.wav")
+    with pytest.raises(BadOption, match="/tmp is a folder; name image files one by one"):
+        attachment("image", "/tmp")

@@ -111,7 +111,9 @@ def test_what_is_no_picture_is_refused(source: object, message: str) -> None:
         load_image(source, "x")
 
 
-@pytest.mark.parametrize(("side", "message"), [(10_000, "100 million pixels"), (60_000, "exceeds limit")])
+@pytest.mark.parametrize(
+    ("side", "message"), [(10_000, "100 million pixels"), (60_000, "more than 64 million")]
+)
 def test_a_bomb_is_refused_by_its_header(side: int, message: str) -> None:
     """A PNG of a hundred bytes that says it is large: no decoder is asked to fill it."""
     tiny = as_bytes(Image.new("L", (1, 1)), "PNG")

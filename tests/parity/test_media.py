@@ -9,12 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import Gemma4Config, Gemma4ForConditionalGeneration
-from transformers.models.gemma4 import modeling_gemma4
-from transformers.models.gemma4_unified import (
-    Gemma4UnifiedConfig,
-    Gemma4UnifiedForConditionalGeneration,
-    modeling_gemma4_unified,
-)
+from transformers.models.gemma4_unified import Gemma4UnifiedConfig, Gemma4UnifiedForConditionalGeneration
 
 from gemcut.config import AudioFrameConfig, ModelConfig, TextConfig, VisionPatchConfig
 from gemcut.engine.media_encoder import MediaEncoder
@@ -222,25 +217,6 @@ def cases_of(size: str) -> list[Case]:
     config = whole_config(size)
     wanted = SEEN if config.audio is None else SEEN + HEARD
     return [make_case(items, config, seed) for seed, items in enumerate(wanted)]
-
-
-@pytest.fixture(autouse=True)
-def _thirteen_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their audio mask lets a frame see 12 frames, DeepMind's code 13 (docs/differences.md)."""
-    original = modeling_gemma4.sliding_window_mask_function
-    monkeypatch.setattr(
-        modeling_gemma4, "sliding_window_mask_function", lambda window: original((window[0] + 1, window[1]))
-    )
-
-
-@pytest.fixture(autouse=True)
-def _causal_global_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their 12B's plain forward lets images see themselves on all layers, its generate() on sliding ones.
-
-    The latter is DeepMind's way (docs/differences.md), so the forward gets the masks of generate().
-    """
-    masks = modeling_gemma4_unified.create_masks_for_vision_model
-    monkeypatch.setattr(modeling_gemma4_unified, "create_masks_for_generate", masks)
 
 
 def logits_of(model: Gemma4, case: Case) -> Tensor:

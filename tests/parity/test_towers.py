@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,11 @@ from transformers import Gemma4AudioConfig, Gemma4VisionConfig
 from transformers.models.gemma4 import modeling_gemma4 as theirs
 
 from gemcut.config import AudioTowerConfig, VisionTowerConfig
+from gemcut.media.audio import log_mel
+from gemcut.media.image import BUDGETS, to_patches
 from gemcut.model.audio import AudioTower
 from gemcut.model.vision import Grid, VisionTower
+from tests.media.makers import noise, sine
 
 VISION = VisionTowerConfig(
     hidden_size=48,
@@ -84,6 +88,12 @@ def vision_pair(config: VisionTowerConfig) -> tuple[VisionTower, Any]:
     return tower, reference
 
 
+def by_us(tower: VisionTower, pixels: list[Tensor], grids: list[Grid]) -> Tensor:
+    """All images in one batch, packed."""
+    out: Tensor = tower(torch.cat(pixels), grids)
+    return out
+
+
 def by_reference(
     reference: Any, config: VisionTowerConfig, pixels: list[Tensor], grids: list[Grid]
 ) -> Tensor:
@@ -113,18 +123,31 @@ def test_vision_tower(big: bool, grids: list[Grid]) -> None:
     pixels = [
         torch.rand(rows * columns, 3 * config.patch_size**2, generator=generator) for rows, columns in grids
     ]
-    got = tower(torch.cat(pixels), grids)
+    got = by_us(tower, pixels, grids)
     torch.testing.assert_close(got, by_reference(reference, config, pixels, grids), atol=2e-4, rtol=0)
-    alone = torch.cat([tower(image, [grid]) for image, grid in zip(pixels, grids, strict=True)])
+    alone = torch.cat([by_us(tower, [image], [grid]) for image, grid in zip(pixels, grids, strict=True)])
     torch.testing.assert_close(got, alone, atol=1e-5, rtol=0)
 
 
-def audio_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[AudioTower, Any]:
-    """Their mask lets a frame see 12 frames, DeepMind's code 13 (docs/differences.md): it is widened."""
-    original = theirs.sliding_window_mask_function
-    monkeypatch.setattr(
-        theirs, "sliding_window_mask_function", lambda window: original((window[0] + 1, window[1]))
+@pytest.mark.parametrize("budget", BUDGETS)
+@torch.no_grad()
+def test_pictures_of_odd_sizes_at_each_budget(budget: int) -> None:
+    """All of them packed, each against the reference alone: padded to the longest it would need gigabytes."""
+    config = replace(
+        VISION, position_embedding_size=3 * BUDGETS[-1], num_hidden_layers=1, num_attention_heads=1
     )
+    tower, reference = vision_pair(config)
+    images = [noise(*size) for size in ((1, 1), (3, 4000), (4000, 4000))]
+    patches = [to_patches(image, budget, config.patch_size, config.pooling_kernel_size) for image in images]
+    pixels, grids = [torch.from_numpy(each.pixels) for each in patches], [each.grid for each in patches]
+    counts = [rows * columns // config.pooling_kernel_size**2 for rows, columns in grids]
+    assert budget * 0.9 < max(counts) <= budget
+    got = torch.split(by_us(tower, pixels, grids), counts)
+    for soft, image, grid in zip(got, pixels, grids, strict=True):
+        torch.testing.assert_close(soft, by_reference(reference, config, [image], [grid]), atol=2e-4, rtol=0)
+
+
+def audio_pair() -> tuple[AudioTower, Any]:
     reference = theirs.Gemma4AudioModel(Gemma4AudioConfig(**vars(AUDIO), attn_implementation="eager")).eval()
     randomise(reference)
     tower = AudioTower(AUDIO)
@@ -132,21 +155,31 @@ def audio_pair(monkeypatch: pytest.MonkeyPatch) -> tuple[AudioTower, Any]:
     return tower, reference
 
 
-@pytest.mark.parametrize("lengths", [[1], [3], [47], [48], [49], [200], [5, 130, 64, 1]], ids=str)
-@torch.no_grad()
-def test_audio_tower(lengths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    tower, reference = audio_pair(monkeypatch)
-    generator = torch.Generator().manual_seed(2)
-    clips = [torch.randn(length, 128, generator=generator) for length in lengths]
-    features, mask = (
-        torch.zeros(len(clips), max(lengths), 128),
-        torch.zeros(len(clips), max(lengths), dtype=torch.bool),
-    )
+def assert_clips_equal(clips: list[Tensor]) -> None:
+    """All in one batch, padded as their processor pads."""
+    tower, reference = audio_pair()
+    most = max(map(len, clips))
+    features, mask = torch.zeros(len(clips), most, 128), torch.zeros(len(clips), most, dtype=torch.bool)
     for number, clip in enumerate(clips):
         features[number, : len(clip)], mask[number, : len(clip)] = clip, True
     out = reference(features, mask)
-    got = tower(clips)
-    for number, soft in enumerate(got):
+    for number, soft in enumerate(tower(clips)):
         valid = out.attention_mask[number]
         assert len(soft) == int(valid.sum())
         torch.testing.assert_close(soft, out.last_hidden_state[number][valid], atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", [[1], [3], [47], [48], [49], [200], [5, 130, 64, 1]], ids=str)
+@torch.no_grad()
+def test_audio_tower(lengths: list[int]) -> None:
+    generator = torch.Generator().manual_seed(2)
+    assert_clips_equal([torch.randn(length, 128, generator=generator) for length in lengths])
+
+
+@torch.no_grad()
+def test_sound_and_silence_from_30_ms_to_30_s() -> None:
+    silence = [np.zeros(count, np.float32) for count in (480, 480_000)]
+    sound = [sine(seconds) for seconds in (0.03, 7.3, 30.0)]
+    clips = [torch.from_numpy(log_mel(samples)) for samples in silence + sound]
+    assert [len(clip) for clip in clips] == [2, 2999, 2, 729, 2999]
+    assert_clips_equal(clips)

@@ -1,7 +1,9 @@
 """Images, sound and video in prompts: where their placeholders stand, how many, and what is refused."""
 
+import base64
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,12 +16,16 @@ from transformers.models.gemma4.processing_gemma4 import Gemma4Processor
 from gemcut.config import AudioFrameConfig, VisionPatchConfig
 from gemcut.errors import BadMedia, BadMessages, BadOption, TemplateFailed, UnsupportedInput
 from gemcut.media.video import VideoOptions
+from gemcut.prompt import media
 from gemcut.prompt.assemble import Prompt, assemble
-from gemcut.prompt.media import MediaOptions, PreparedImage, PreparedSound
+from gemcut.prompt.latest import Latest
+from gemcut.prompt.media import MediaOptions, MediaReader, PreparedImage, PreparedSound, Read
 from gemcut.prompt.messages import MediaPart, Message, ToolCall, with_media
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
+from tests.media.makers import as_bytes, brightening, sine, sound_file, video_file
 from tests.parity.test_towers import AUDIO, VISION
+from tests.parity.tiny import EDGE, model_config
 from tests.prompt.forms import form
 
 TOWER = replace(VISION, patch_size=16)
@@ -215,3 +221,69 @@ def test_what_takes_a_placeholder_s_place_equals_transformers(
         words, {"num_soft_tokens_per_video": [55], "video_metadata": [times]}, 0
     )
     assert reader.read(MediaPart("video", FILM), "here")[0] == theirs
+
+
+class Counted:
+    """How often a function of prompt/media.py was called."""
+
+    def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+        self._plain = getattr(media, name)
+        monkeypatch.setattr(media, name, self)
+
+    def __call__(self, *given: Any) -> Any:
+        self.calls += 1
+        return self._plain(*given)
+
+
+def url_of(data: bytes) -> str:
+    return f"data:;base64,{base64.b64encode(data).decode()}"
+
+
+def test_a_file_is_decoded_once_whatever_way_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, cut = Counted("load_image", monkeypatch), Counted("to_patches", monkeypatch)
+    data, path = as_bytes(PICTURE, "PNG"), tmp_path / "a.png"
+    path.write_bytes(data)
+    kept: Latest[Read] = Latest(10**9)
+    config = replace(model_config(EDGE), vision=TOWER)
+    first = MediaReader(config, MediaOptions(), kept).read(MediaPart("image", path), "here")
+    for source in (path, str(path), {"url": str(path), "detail": "auto"}, data, url_of(data)):
+        again = MediaReader(config, MediaOptions(image_tokens=280), kept).read(
+            MediaPart("image", source), "there"
+        )
+        assert again is first
+    assert (opened.calls, cut.calls) == (1, 1)
+    MediaReader(config, MediaOptions(), kept).read(MediaPart("image", path, tokens=70), "here")
+    assert opened.calls == 2
+    path.write_bytes(as_bytes(PICTURE.rotate(180), "PNG"))
+    turned = MediaReader(config, MediaOptions(), kept).read(MediaPart("image", path), "here")
+    assert turned[1][0].digest != first[1][0].digest
+    MediaReader(config, MediaOptions(), Latest(1000)).read(MediaPart("image", path), "here")
+    assert opened.calls == 4
+
+
+def test_sound_and_video_are_decoded_once_for_each_way_to_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, seen = Counted("load_audio", monkeypatch), Counted("load_video", monkeypatch)
+    clip, film = sound_file(sine(0.5)), video_file(brightening(8), 4)
+    kept: Latest[Read] = Latest(10**9)
+    config = replace(model_config(EDGE), vision=TOWER, audio=AUDIO)
+    for options, films, clips in (
+        (MediaOptions(), 1, 1),
+        (MediaOptions(image_tokens=70), 1, 1),  # says nothing of sound and video
+        (MediaOptions(video=VideoOptions(num_frames=2)), 2, 1),
+        (MediaOptions(trim=True), 3, 2),
+    ):
+        reader = MediaReader(config, options, kept)
+        assert len(reader.read(MediaPart("video", film), "here")[1]) == (2 if options.video.num_frames else 8)
+        reader.read(MediaPart("audio", clip), "here")
+        assert (seen.calls, heard.calls) == (films, clips)
+
+
+def test_a_damaged_file_is_refused_each_time_where_it_stands() -> None:
+    kept: Latest[Read] = Latest(10**9)
+    reader = MediaReader(replace(model_config(EDGE), vision=TOWER), MediaOptions(), kept)
+    for where in ("message 0, part 0", "message 2, part 1"):
+        with pytest.raises(BadMedia, match=f"{where} is damaged"):
+            reader.read(MediaPart("image", as_bytes(PICTURE, "PNG")[:900]), where)

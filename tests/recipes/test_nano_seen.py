@@ -7,6 +7,7 @@ import torch
 from tokenizers import Tokenizer
 
 from gemcut.api import Gemma
+from gemcut.model.vision import patch_positions
 from gemcut.prompt.media import PreparedImage, PreparedSound
 from recipes.nano import moving, pictures, printed, speech
 from recipes.nano.drawing import Picture
@@ -22,6 +23,7 @@ from recipes.nano.seen import (
     picture_sample,
 )
 from recipes.nano.senses_cases import clip_case, film_case, picture_case
+from recipes.nano.senses_mix import media_batch
 from recipes.nano.speech import Clip
 
 PACKAGED = Path(__file__).resolve().parents[2] / "gemcut/nano"
@@ -106,11 +108,10 @@ def test_a_word_is_marked_from_its_half_on() -> None:
 def test_a_strip_keeps_its_place_on_the_page(nano: Gemma) -> None:
     """Positions that are given are those of a part of a larger image."""
     picture: Picture = printed.numbers(random.Random(2), "train", 8)
-    seen = cut(picture.image, picture.marks)
-    model = nano.model
+    seen = cut(picture.image, picture.marks, corner=(3, 6))
     pixels = torch.from_numpy(seen.pixels).to(torch.bfloat16)
-    whole = model.encode_images(pixels, [seen.grid])
-    rows, columns = seen.grid
-    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(-1)
-    assert torch.equal(model.encode_images(pixels, [seen.grid], places), whole)
-    assert not torch.equal(model.encode_images(pixels, [seen.grid], places + 3), whole)
+    tower, batch = nano.model.model.vision_tower, media_batch(None, [seen])
+    here = tower(pixels, batch.positions, [seen.grid])
+    whole = patch_positions([seen.grid], torch.device("cpu"))
+    assert torch.equal(batch.positions, whole + torch.tensor([6, 3]))
+    assert not torch.equal(here, tower(pixels, whole, [seen.grid]))

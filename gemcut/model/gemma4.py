@@ -22,7 +22,7 @@ from gemcut.model.math import soft_cap
 from gemcut.model.step import Embedded, Step, image_blocks
 from gemcut.model.text import TextModel
 from gemcut.model.tower import MediaEmbedder
-from gemcut.model.vision import Grid, PatchProjection, VisionTower, patch_positions
+from gemcut.model.vision import Grid, PatchProjection, VisionTower
 
 
 class Parts(nn.Module):
@@ -96,9 +96,8 @@ class Gemma4(nn.Module):
         grids: rows and columns of each image's patches.
         """
         parts = self.model
-        positions = patch_positions(grids, pixels.device)
         tower = parts.vision_tower if hasattr(parts, "vision_tower") else parts.vision_embedder
-        soft: Tensor = parts.embed_vision(tower(pixels, positions, grids))
+        soft: Tensor = parts.embed_vision(tower(pixels, grids))
         return soft
 
     def encode_sounds(self, clips: Sequence[Tensor]) -> list[Tensor]:

@@ -46,15 +46,13 @@ class VisionTower(nn.Module):
             self.std_bias = nn.Parameter(torch.empty(config.hidden_size))
             self.std_scale = nn.Parameter(torch.empty(config.hidden_size))
 
-    def forward(self, pixels: Tensor, positions: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """(N, I) values of 0 to 1 x (N, 2), see `patch_positions` -> (M, D).
-
-        grids: of each image, multiples of the pooling's side.
-        """
+    def forward(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """(N, I) values of 0 to 1 -> (M, D).  grids: of each image, multiples of the pooling's side."""
+        positions = patch_positions(grids, pixels.device)
         return self.pool(self.encode_patches(pixels, positions, grids), grids)
 
     def encode_patches(self, pixels: Tensor, positions: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """(N, I) x (N, 2) -> (N, D), before patches are pooled."""
+        """(N, I) x (N, 2), see `patch_positions` -> (N, D), before patches are pooled."""
         hidden: Tensor = self.encoder(self.patch_embedder(pixels, positions), positions, grids)
         return hidden
 
@@ -201,8 +199,9 @@ class PatchProjection(nn.Module):
         self.pos_embedding = nn.Parameter(torch.empty(config.mm_posemb_size, 2, width))
         self.pos_norm = LayerNorm(width)
 
-    def forward(self, pixels: Tensor, positions: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """(M, I) values of 0 to 1 x (M, 2), see `patch_positions` -> (M, D).  grids: not needed here."""
+    def forward(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """(M, I) values of 0 to 1 -> (M, D)."""
+        positions = patch_positions(grids, pixels.device)
         x = self.patch_ln2(self.patch_dense(self.patch_ln1(pixels.to(self.pos_embedding.dtype))))
         place = self.pos_embedding[positions[:, 0], 0] + self.pos_embedding[positions[:, 1], 1]
         out: Tensor = self.pos_norm(x + place)

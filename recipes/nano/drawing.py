@@ -31,6 +31,8 @@ PALETTE: dict[str, Rgb] = {
 }
 COLORS = tuple(PALETTE)
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
+GROUND = "ground"
+INNER = 0.7  # share of a shape's size that is marked: there most kinds have their colour
 JITTER = 9  # of each colour channel
 CONTRAST = 135  # the least distance of two colours that lie on each other, as Euclid measures
 SMOOTH = 4  # times finer is a shape drawn, for soft edges
@@ -49,17 +51,22 @@ class Picture:
 
     marks: what is where, for a trainer that teaches the vision tower before the model asks it; charts have
     none.
+    more: other questions about it, with their answers, which training asks afterwards.
     """
 
     image: Image.Image
     question: str
     answer: str
     marks: tuple["Mark", ...] = ()
+    more: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a letter, a digit or a shape ('red circle') is: its middle, its width and height, in pixels."""
+    """Where something is: its middle, its width and height, in pixels.
+
+    name: a letter, a digit, a shape ('red circle'), or what is behind all shapes ('pink ground').
+    """
 
     name: str
     x: float
@@ -186,6 +193,13 @@ def paint_all(rng: random.Random, size: tuple[int, int], ground: str, shapes: li
     for shape in shapes:
         paint(image, shape, tint(rng, shape.color))
     return image
+
+
+def mark_all(size: tuple[int, int], ground: str, shapes: list[Shape]) -> tuple[Mark, ...]:
+    """The marks of a canvas with shapes on it: the ground first."""
+    width, height = size
+    whole = Mark(f"{ground} {GROUND}", width / 2, height / 2, width, height)
+    return (whole, *(Mark(s.name, s.x, s.y, INNER * s.size, INNER * s.size) for s in shapes))
 
 
 def slots(rng: random.Random, size: tuple[int, int], count: int) -> list[tuple[float, float, float]]:

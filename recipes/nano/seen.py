@@ -4,7 +4,7 @@ tests/recipes/test_nano_seen.py holds the ids against those that `Gemma.prompt` 
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from gemcut.media.audio import log_mel, soft_tokens_of_mel
 from gemcut.media.video import timestamp
 from gemcut.prompt.tokenizer import MEDIA_TOKENS
-from recipes.nano.drawing import CELL, COLORS, KINDS, PATCH, POOLING, Mark, Picture
+from recipes.nano.drawing import CELL, COLORS, GROUND, KINDS, PATCH, POOLING, Mark, Picture
 from recipes.nano.moving import Film
 from recipes.nano.speech import Clip
 from recipes.nano.voices import DIGITS, VOCABULARY
@@ -36,9 +36,9 @@ class Seen:
 
     pixels: (N, 768) float32 of 0 to 1.  grid: rows and columns of patches.  corner: row and column of its
     first patch on the page that it is a part of.
-    marks: (soft tokens, POOLING + 3) int64: the letter in each column of patches, the kind and the colour of
-    the shape whose middle lies there, 0 for none; the letter before the first one there, FIRST where a word
-    begins; IGNORED where nothing is known.
+    marks: (soft tokens, POOLING + 3) int64: the letter in each column of patches; the kind and the colour of
+    the shape whose middle lies there, or the ground's colour; the letter before the first one there, FIRST
+    where a word begins; 0 for none, IGNORED where nothing is known.
     patch_marks: (N, 3) int64: the letter, the kind and the colour of the shape that each patch is a part of.
     """
 
@@ -116,7 +116,7 @@ def _numbers(name: str) -> tuple[int, int, int]:
     if len(name) == 1:
         return LETTERS.index(name) + 1, 0, 0
     color, kind = name.split()
-    return 0, KINDS.index(kind) + 1, COLORS.index(color) + 1
+    return 0, 0 if kind == GROUND else KINDS.index(kind) + 1, COLORS.index(color) + 1
 
 
 def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
@@ -126,6 +126,9 @@ def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     if not marks:
         cells[:] = IGNORED
     for before, mark in zip((None, *marks), marks, strict=False):
+        if mark.name.endswith(GROUND):
+            cells[:, POOLING + 1] = _numbers(mark.name)[-1]
+            continue
         row, column = min(int(mark.y // CELL), grid[0] - 1), min(int(mark.x // CELL), grid[1] - 1)
         cell = cells[row * grid[1] + column]
         letter, *shape = _numbers(mark.name)
@@ -156,7 +159,15 @@ def picture_sample(tokenizer: Tokenizer, picture: Picture, corner: Grid = (0, 0)
     asked, answer = _asked(tokenizer, image_text("image", seen), picture.question), picture.answer
     printed = bool(picture.marks) and all(len(mark.name) == 1 for mark in picture.marks)
     said = spelled(tokenizer, answer) if printed else _answered(tokenizer, answer)
-    return _sample(asked, said, (seen,), ())
+    sample = _sample(asked, said, (seen,), ())
+    for question, reply in picture.more:
+        turn = _sample(_turn(tokenizer, f"\n<|turn>user\n{question}"), _answered(tokenizer, reply), (), ())
+        sample = replace(
+            sample,
+            ids=np.concatenate((sample.ids, turn.ids)),
+            mask=np.concatenate((sample.mask, turn.mask)),
+        )
+    return sample
 
 
 def spelled(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -168,7 +179,7 @@ def spelled(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def film_sample(tokenizer: Tokenizer, film: Film) -> Sample:
     """A film as an example: its frames, with the time of each."""
-    frames = tuple(cut(frame) for frame in film.frames)
+    frames = tuple(cut(frame, marks) for frame, marks in zip(film.frames, film.marks, strict=True))
     text = " ".join(
         f"{timestamp(i * film.seconds_per_frame)} {image_text('video', frame)}"
         for i, frame in enumerate(frames)
@@ -197,8 +208,12 @@ def random_corner(rng: random.Random, image: Image.Image) -> Grid:
 
 
 def _asked(tokenizer: Tokenizer, media: str, question: str) -> list[int]:
-    text = f"<bos><|turn>user\n{media}{question.strip()}<turn|>\n<|turn>model\n"
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return _turn(tokenizer, f"<bos><|turn>user\n{media}{question.strip()}")
+
+
+def _turn(tokenizer: Tokenizer, opening: str) -> list[int]:
+    """The ids of a user's turn, up to where the model answers."""
+    ids: list[int] = tokenizer.encode(f"{opening}<turn|>\n<|turn>model\n", add_special_tokens=False).ids
     return ids
 
 

@@ -7,7 +7,7 @@ the end, beside text, of which nothing is to be forgotten.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -48,18 +48,44 @@ DENSE = 0.5  # how much what the towers learn alone counts beside the answers
 STATE, TABLE, MODEL = "senses.pt", "senses.csv", "whole"
 
 
+class Named(nn.Module):
+    """A head that knows things by the decoder's own embeddings of their names.
+
+    So soft tokens come to look like the words for what they show, which the decoder knows how to handle.
+    names: token ids of each.
+    """
+
+    def __init__(self, model: Gemma4, names: list[list[int]]) -> None:
+        super().__init__()
+        table = model.model.language_model.embed_tokens.weight.detach()
+        means = torch.stack([table[ids].mean(0) for ids in names])
+        self.register_buffer("names", F.normalize(means, dim=-1))  # (names, C)
+        self.nothing = nn.Parameter(torch.zeros(table.shape[1]))
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, soft: Tensor) -> Tensor:
+        """(S, C) -> (S, 1 + names), the first for nothing."""
+        known = torch.cat((self.nothing[None], self.names))
+        return self.sharpness * F.normalize(soft, dim=-1) @ known.T
+
+
 class Senses(nn.Module):
     """The model, with heads that say what its soft tokens hold; the heads are thrown away after training."""
 
-    def __init__(self, model: Gemma4, language_loss: Callable[[Gemma4, Batch, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        model: Gemma4,
+        vocabulary: Callable[[Sequence[str]], list[list[int]]],
+        language_loss: Callable[[Gemma4, Batch, Tensor], Tensor],
+    ) -> None:
         super().__init__()
         self.model = model
         self.language_loss = language_loss
         width = model.config.text.hidden_size
         self.letters = nn.Linear(width, POOLING * (len(LETTERS) + 1))
         self.before = nn.Linear(width, len(LETTERS) + 2)
-        self.kinds = nn.Linear(width, len(KINDS) + 1)
-        self.colors = nn.Linear(width, len(COLORS) + 1)
+        self.kinds, self.colors = Named(model, vocabulary(KINDS)), Named(model, vocabulary(COLORS))
+        self.first = Named(model, vocabulary(LETTERS))
         self.words = nn.Linear(width, len(SAID) + 1)
         inner = (len(LETTERS) + 1, len(KINDS) + 1, len(COLORS) + 1)
         self.patches = nn.ModuleList(nn.Linear(VISION.hidden_size, count) for count in inner)
@@ -71,6 +97,8 @@ class Senses(nn.Module):
         """The loss of naming what each soft token of an image (S, C) holds; marks: (S, POOLING + 3)."""
         letters = self.letters(soft).view(len(soft) * POOLING, -1)
         loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
+        firsts = first_letter(marks[:, :POOLING])
+        loss = loss + self._cross_entropy("first", self.first(soft), firsts)
         loss = loss + self._cross_entropy("before", self.before(soft), marks[:, POOLING + 2])
         loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING])
         return loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1])
@@ -101,6 +129,12 @@ class Senses(nn.Module):
         said = " ".join(f"{what} {sum(r) / len(r):.3f}" for what, r in sorted(self.right.items()))
         self.right.clear()
         return said
+
+
+def first_letter(letters: Tensor) -> Tensor:
+    """The leftmost letter of each soft token, 0 for none; letters: (S, POOLING), see `Seen.marks`."""
+    place = (letters != 0).int().argmax(-1, keepdim=True)
+    return letters.gather(-1, place)[:, 0]
 
 
 def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
@@ -160,7 +194,9 @@ def teach(command: TrainCommand) -> None:
         schedule=SCHEDULE,
         seed=command.seed,
     )
-    senses = Senses(model, compiled(mean_loss) if command.compiled and can_compile() else mean_loss)
+    senses = Senses(
+        model, drawer.vocabulary, compiled(mean_loss) if command.compiled and can_compile() else mean_loss
+    )
     training = Training(senses, phases, options, senses_loss)
     state = folder / STATE
     if command.resume:

@@ -2,7 +2,7 @@
 
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -116,6 +116,10 @@ class Drawer:
 
     tokenizer: Tokenizer
     bank: Bank
+
+    def vocabulary(self, names: Sequence[str]) -> list[list[int]]:
+        """The token ids of each name."""
+        return [self.tokenizer.encode(name, add_special_tokens=False).ids for name in names]
 
     def strip(self, rng: random.Random, family: str) -> Sample:
         """Words or a number on a strip that may lie anywhere on a page."""

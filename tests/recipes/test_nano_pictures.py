@@ -167,7 +167,9 @@ def test_text_lies_within_the_canvas_and_can_be_seen() -> None:
 def test_marks_lie_on_what_they_name() -> None:
     for picture in drawn("count", 12):
         found = sorted((f"{s.color} {s.kind}", s.x, s.y) for s in find_shapes(picture.image))
-        places = sorted((mark.name, mark.x, mark.y) for mark in picture.marks)
+        ground, *marks = picture.marks
+        assert ground.name == f"{color_name(ground_color(picture.image))} ground"
+        places = sorted((mark.name, mark.x, mark.y) for mark in marks)
         for (name, x, y), (found_name, found_x, found_y) in zip(places, found, strict=True):
             assert name == found_name
             assert abs(x - found_x) + abs(y - found_y) < 20  # a triangle's box is not round its middle

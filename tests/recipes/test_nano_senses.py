@@ -118,7 +118,7 @@ def test_the_answers_loss_is_that_of_the_model_that_is_run(
     asked = senses_mix.make_batch(rows, [[0, 1]], Shape(groups=1, tokens=200, learnt=30))
     batch = media_batch(asked, [*samples[0].clips, *samples[1].images])
     with torch.no_grad():
-        senses = Senses(model, mean_loss)
+        senses = Senses(model, drawer.vocabulary, mean_loss)
         senses_loss(senses, batch)
         losses = []
         for sample in samples:
@@ -136,7 +136,7 @@ def test_the_answers_loss_is_that_of_the_model_that_is_run(
 
 def test_towers_learn_alone_and_the_decoder_stays(model: Gemma4, drawer: Drawer) -> None:
     torch.set_num_threads(1)
-    senses = Senses(model, mean_loss)
+    senses = Senses(model, drawer.vocabulary, mean_loss)
     optimiser = Optimiser(senses.named_parameters(), RATES)
     batch = next(Looking(drawer, strips=2, shapes=2, clips=1).batches(SHAPE, 0, 0))
     before = model.model.language_model.layers[0].self_attn.q_proj.weight.clone()

@@ -8,11 +8,14 @@ from gemcut.cli.figures import count, size, tokens
 from gemcut.cli.model_facts import ModelFacts, read_facts
 from gemcut.cli.options import AsJson
 from gemcut.family import FAMILIES
+from gemcut.media.audio import MOST_SECONDS
+from gemcut.media.image import BUDGETS
+from gemcut.media.video import MOST_FRAMES, TOKENS_OF_A_FRAME, USUAL_FRAMES
 
 LEGEND = """
 * is on this machine; `gemcut pull NAME` downloads the others.
 weights: all of them.  context: the most tokens.  memory: of the text model's weights in bfloat16;
-`gemcut show NAME` adds what the keys and values take, and more."""
+`gemcut show NAME` adds what images, sound and video cost in tokens, what keys and values take, and more."""
 
 
 def list_models(as_json: AsJson = False) -> None:
@@ -31,6 +34,7 @@ def row_json(facts: ModelFacts) -> dict[str, Any]:
         "name": facts.name,
         "hub_id": facts.hub_id,
         "takes": list(facts.takes),
+        "media_tokens": media_tokens(facts),
         "parameters": facts.parameters,
         "active_parameters": facts.active,
         "context_tokens": facts.text.max_position_embeddings,
@@ -38,6 +42,16 @@ def row_json(facts: ModelFacts) -> dict[str, Any]:
         "disk_bytes": facts.disk_bytes,
         "folder": None if facts.folder is None else str(facts.folder),
     }
+
+
+def media_tokens(facts: ModelFacts) -> dict[str, Any]:
+    """What each kind of media that the model takes costs in tokens."""
+    costs: dict[str, Any] = {
+        "image": {"most": facts.image_tokens, "budgets": list(BUDGETS)},
+        "audio": {"per_s": facts.sound_tokens_per_s, "most_s": MOST_SECONDS},
+        "video": {"per_frame": TOKENS_OF_A_FRAME, "frames": USUAL_FRAMES, "most_frames": MOST_FRAMES},
+    }
+    return {kind: cost for kind, cost in costs.items() if kind in facts.takes}
 
 
 def table(facts: Sequence[ModelFacts]) -> str:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from gemcut.checkpoint.config_file import read_config, read_generation_config
 from gemcut.checkpoint.find import find_checkpoint
-from gemcut.config import GenerationConfig, TextConfig
+from gemcut.config import AudioFrameConfig, GenerationConfig, ModelConfig, TextConfig
 from gemcut.errors import CheckpointError
 from gemcut.family import BYTES_OF_BFLOAT16, FAMILIES, Family, Size
+from gemcut.media.audio import MOST_SAMPLES, MOST_SECONDS, RATE_HZ, soft_tokens_of_audio
 from gemcut.model.layer_plan import unused_tensors
+
+USUAL_IMAGE_TOKENS = 280  # in the configs of all sizes on the hub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,7 @@ class ModelFacts:
     """One model.
 
     folder: where its files are, None where they would have to be downloaded.
+    image_tokens: the most that an image takes unless told otherwise.  sound_tokens_per_s: what sound takes.
     parameters: all weights that it can use.  active: those that a step of one text token computes with.
     load_bytes: memory of the text model in bfloat16, without the per-layer table, which stays on disk.
     disk_bytes: of the files' tensors in bfloat16.
@@ -29,6 +33,8 @@ class ModelFacts:
     hub_id: str | None
     folder: Path | None
     takes: tuple[str, ...]
+    image_tokens: int
+    sound_tokens_per_s: int
     text: TextConfig
     generation: GenerationConfig | None
     parameters: int
@@ -48,10 +54,11 @@ def read_facts(source: str) -> ModelFacts:
 
 def _facts_of_size(row: Family, size: Size) -> ModelFacts:
     folder: Path | None = None
+    config: ModelConfig | None = None
     generation: GenerationConfig | None = None
     try:
         folder = find_checkpoint(row.name, offline=True, progress=None)
-        generation = read_generation_config(folder)
+        config, generation = read_config(folder), read_generation_config(folder)
     except CheckpointError:  # not downloaded, or damaged: `run` says which
         folder = None
     return ModelFacts(
@@ -60,6 +67,8 @@ def _facts_of_size(row: Family, size: Size) -> ModelFacts:
         hub_id=row.hub_id,
         folder=folder,
         takes=row.takes,
+        image_tokens=USUAL_IMAGE_TOKENS if config is None else config.soft_tokens_per_image,
+        sound_tokens_per_s=_sound_tokens_per_s(config),
         text=size.text,
         generation=generation,
         parameters=size.parameters.total,
@@ -89,6 +98,8 @@ def _facts_of_files(source: str) -> ModelFacts:
         hub_id=None,
         folder=folder,
         takes=("text", *media, *(("audio",) if config.audio is not None else ())),
+        image_tokens=config.soft_tokens_per_image,
+        sound_tokens_per_s=_sound_tokens_per_s(config),
         text=config.text,
         generation=read_generation_config(folder),
         parameters=sum(numels.values()),
@@ -96,6 +107,14 @@ def _facts_of_files(source: str) -> ModelFacts:
         load_bytes=BYTES_OF_BFLOAT16 * (text - table),
         disk_bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
     )
+
+
+def _sound_tokens_per_s(config: ModelConfig | None) -> int:
+    """25 in all sizes, with a tower or without."""
+    audio = None if config is None else config.audio
+    if isinstance(audio, AudioFrameConfig):
+        return RATE_HZ // audio.audio_samples_per_token
+    return soft_tokens_of_audio(MOST_SAMPLES) // MOST_SECONDS
 
 
 def _sum(numels: Mapping[str, int], part: str) -> int:

@@ -10,6 +10,9 @@ from gemcut.cli.model_facts import ModelFacts, read_facts
 from gemcut.cli.options import AsJson, Source
 from gemcut.config import TextConfig
 from gemcut.family import kv_bytes, kv_bytes_per_token
+from gemcut.media.audio import MOST_SECONDS
+from gemcut.media.image import BUDGETS
+from gemcut.media.video import TOKENS_OF_A_FRAME, USUAL_FRAMES
 
 CACHE_LENGTHS = (1024, 8192, 32_768, 131_072)  # besides the whole context
 
@@ -55,6 +58,7 @@ def facts_text(facts: ModelFacts) -> Mapping[str, str]:
     where = f"no; `gemcut pull {facts.name}` downloads {size(facts.disk_bytes)}"
     lines = {"model": facts.title if hub_id is None else f"{facts.title} ({hub_id})"}
     lines["takes"] = ", ".join(facts.takes)
+    lines |= _media(facts)
     lines["on disk"] = where if facts.folder is None else f"{facts.folder} ({size(facts.disk_bytes)})"
     lines["weights"] = f"{count(facts.parameters)}, of which a token computes with {count(facts.active)}"
     lines["context"] = f"{tokens(text.max_position_embeddings)} tokens"
@@ -77,6 +81,18 @@ def cache_lengths(text: TextConfig) -> tuple[int, ...]:
     """Lengths in tokens that are worth telling the cache's memory for, up to the context."""
     context = text.max_position_embeddings
     return (*(length for length in CACHE_LENGTHS if length < context), context)
+
+
+def _media(facts: ModelFacts) -> dict[str, str]:
+    """What each kind of media costs in tokens."""
+    second = facts.sound_tokens_per_s
+    other = ", ".join(str(budget) for budget in BUDGETS if budget != facts.image_tokens)
+    costs = {
+        "image": f"up to {facts.image_tokens} tokens; {other} with --image-tokens",
+        "audio": f"{second} tokens a second, up to {MOST_SECONDS} s",
+        "video": f"up to {TOKENS_OF_A_FRAME} tokens a frame and its time; {USUAL_FRAMES} frames by default",
+    }
+    return {f"+ {kind}": cost for kind, cost in costs.items() if kind in facts.takes}
 
 
 def _layers(text: TextConfig) -> str:

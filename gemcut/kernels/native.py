@@ -29,10 +29,13 @@ SIGNATURES = {
 
 
 def native_for(x: Tensor, *others: Tensor) -> "Native | None":
-    """The native kernels where they serve: few rows x (N, ...), all in bfloat16 on the CPU, no gradients."""
-    if len(x) > MOST_ROWS or x.device.type != "cpu" or torch.is_grad_enabled():
+    """The native kernels where they serve: few rows x (N, ...), all in bfloat16 on the CPU, no gradients.
+
+    Not while torch compiles: its graphs cannot hold pointers.
+    """
+    if len(x) > MOST_ROWS or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
-    if x.dtype != torch.bfloat16 or any(other.dtype != torch.bfloat16 for other in others):
+    if any(y.dtype != torch.bfloat16 or y.device.type != "cpu" for y in (x, *others)):
         return None
     return native()
 
@@ -55,6 +58,7 @@ def native() -> "Native | None":
 class Native:
     """The functions of native.cpp on tensors: bfloat16, on the CPU.
 
+    They would read beyond operands that are too small, hence the asserts.
     Letters: N rows, at most MOST_ROWS, H query heads, K key/value heads, D head width, S keys.
     """
 
@@ -66,6 +70,8 @@ class Native:
 
     def product(self, x: Tensor, weight: Tensor) -> Tensor:
         """(N, in) x (out, in), contiguous -> (N, out)."""
+        assert x.shape[1:] == weight.shape[1:], (x.shape, weight.shape)
+        assert weight.is_contiguous()
         x = x.contiguous()
         rows, inner, outer = len(x), weight.shape[1], len(weight)
         out = torch.empty(rows, outer, dtype=torch.bfloat16)
@@ -76,15 +82,19 @@ class Native:
     def norm(self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None) -> Tensor:
         """(..., C) normed over C, times weight (C,), and added to `onto` (..., C)."""
         x, width = x.contiguous(), x.shape[-1]
+        assert weight is None or weight.shape == x.shape[-1:], (x.shape, weight.shape)
+        assert onto is None or onto.shape == x.shape, (x.shape, onto.shape)
+        weight, onto = (None if y is None else y.contiguous() for y in (weight, onto))
         out = torch.empty_like(x)
-        onto = None if onto is None else onto.contiguous()
         others = (None if tensor is None else tensor.data_ptr() for tensor in (weight, onto))
         self.library.norm_rows(x.data_ptr(), *others, out.data_ptr(), x.numel() // width, width, eps)
         return out
 
     def norm_rotate(self, x: Tensor, weight: Tensor, eps: float, cos: Tensor, sin: Tensor) -> Tensor:
         """(N, H, D) normed over D, times weight (D,), turned by cos and sin (N, 1, D)."""
-        x = x.contiguous()
+        assert weight.shape == x.shape[2:], (x.shape, weight.shape)
+        assert cos.shape == sin.shape == (len(x), 1, x.shape[2]), (x.shape, cos.shape, sin.shape)
+        x, weight, cos, sin = (y.contiguous() for y in (x, weight, cos, sin))
         out = torch.empty_like(x)
         pointers = (tensor.data_ptr() for tensor in (x, weight, cos, sin, out))
         self.library.norm_rotate(*pointers, *x.shape, eps)
@@ -92,8 +102,11 @@ class Native:
 
     def attend_row(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """One row that sees every key, D a multiple of SLICE: (1, H, D), (S, K, D) twice -> (1, H·D)."""
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         _, heads, width = q.shape
+        shapes = (q.shape, k.shape, v.shape)
+        assert k.shape == v.shape == (len(k), k.shape[1], width), shapes
+        assert (len(q), heads % k.shape[1], width % SLICE) == (1, 0, 0), shapes
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         out = torch.empty(1, heads * width, dtype=torch.bfloat16)
         pointers = (tensor.data_ptr() for tensor in (q, k, v, out))
         self.library.attend_row(*pointers, len(k), heads, k.shape[1], width, torch.get_num_threads())

@@ -14,7 +14,8 @@ from gemcut.media.container import opened
 from gemcut.media.source import OpenUrl, media_bytes, open_url
 
 RATE_HZ = 16_000
-MOST_SAMPLES = 30 * RATE_HZ
+MOST_SECONDS = 30
+MOST_SAMPLES = MOST_SECONDS * RATE_HZ
 FEWEST_SAMPLES = 161  # they give one row of log_mel
 RATES_HZ = range(1_000, 768_001)  # that sound may have before it is resampled
 MOST_CHANNELS = 8  # libav's frames hold the pointers of eight; PyAV has crashed on more

@@ -21,6 +21,7 @@ from gemcut.media.image import MOST_PIXELS, check_pixels
 from gemcut.media.source import OpenUrl, media_bytes, open_url
 
 USUAL_FRAMES = 32
+TOKENS_OF_A_FRAME = 70  # the most soft tokens of each
 MOST_FRAMES = 60  # the models are made for 60 s at one frame a second
 MOST_KEPT_PIXELS = 512_000_000  # of the chosen frames: 60 of 4K, one and a half gigabytes
 MOST_DECODED_PIXELS = 40_000_000_000  # of all frames up to the last chosen one: 10 minutes of 1080p

@@ -15,12 +15,18 @@ from gemcut.errors import BadMessages, TemplateFailed, UnsupportedInput
 from gemcut.media.audio import load_audio, log_mel, raw_frames, soft_tokens_of_mel
 from gemcut.media.image import BUDGETS, Patches, check_budget, load_image, to_patches
 from gemcut.media.source import OpenUrl, file_name, media_bytes, open_url
-from gemcut.media.video import DEFAULT_FRAMES, VideoOptions, load_sound_of_video, load_video, timestamp
+from gemcut.media.video import (
+    DEFAULT_FRAMES,
+    TOKENS_OF_A_FRAME,
+    VideoOptions,
+    load_sound_of_video,
+    load_video,
+    timestamp,
+)
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.messages import MediaKind, MediaPart, Message
 from gemcut.prompt.tokenizer import MEDIA_TOKENS
 
-TOKENS_OF_A_FRAME = 70  # the budget of a video's frame
 OF_DETAIL = {"low": BUDGETS[0], "high": BUDGETS[-1]}  # OpenAI's words for an image's budget
 KEPT_BYTES = 256 * 2**20  # of prepared media
 PLACEHOLDERS: dict[str, MediaKind] = {

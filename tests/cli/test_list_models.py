@@ -32,3 +32,5 @@ def test_json_says_what_is_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert rows["e2b"]["folder"] is None
     assert rows["e2b"]["load_bytes"] == 4_559_518_278
     assert rows["26b"]["takes"] == ["text", "image", "video"]
+    assert list(rows["26b"]["media_tokens"]) == ["image", "video"]
+    assert rows["e2b"]["media_tokens"]["audio"] == {"per_s": 25, "most_s": 30}

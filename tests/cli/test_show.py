@@ -24,6 +24,9 @@ def test_a_size_is_shown_with_what_it_needs() -> None:
     for fact in (
         "Gemma 4 E2B (google/gemma-4-E2B-it)",
         "text, image, audio, video",
+        "+ image      up to 280 tokens; 70, 140, 560, 1120 with --image-tokens",
+        "+ audio      25 tokens a second, up to 30 s",
+        "+ video      up to 70 tokens a frame and its time; 32 frames by default",
         "no; `gemcut pull e2b` downloads 10.2 GB",
         "5.10 B, of which a token computes with 2.28 B",
         "35: 28 see 512 tokens, 7 see all; the last 20 reuse earlier keys and values",
@@ -36,6 +39,19 @@ def test_a_size_is_shown_with_what_it_needs() -> None:
 
 def test_experts_are_shown() -> None:
     assert "2112 beside 8 of 128 experts of 704" in shown("26b")
+
+
+def test_what_a_model_does_not_take_has_no_price(tmp_path: Path) -> None:
+    assert "+ audio" not in shown("31b")
+    write_tiny_model(tmp_path / "model")
+    assert json.loads(shown(str(tmp_path / "model"), "--json"))["media_tokens"] == {}
+    write_tiny_model(tmp_path / "senses", senses=True)
+    costs = json.loads(shown(str(tmp_path / "senses"), "--json"))["media_tokens"]
+    assert costs == {
+        "image": {"most": 280, "budgets": [70, 140, 280, 560, 1120]},
+        "audio": {"per_s": 25, "most_s": 30},
+        "video": {"per_frame": 70, "frames": 32, "most_frames": 60},
+    }
 
 
 def test_a_folder_is_shown_with_its_defaults(tmp_path: Path) -> None:

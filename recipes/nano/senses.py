@@ -40,7 +40,9 @@ SCHEDULE = Schedule(warm_up=40, decay_from=0.62)
 LOOKING_UNTIL = 0.2
 LETTERS_UNTIL = 0.31
 SMALL_UNTIL = 0.62
+SHARPER_UNTIL = 0.7
 LETTERS_RATE = 0.4
+SHARPER_RATE = 0.08  # many things at once at a low rate: the towers settle
 LOOKING = {"strips": 32, "shapes": 14, "clips": 5}
 LETTERS_LAST = {"strips": 44, "shapes": 5, "clips": 3}  # letters take longer than anything else
 BLANK = 0.15  # how much a place counts where nothing is
@@ -185,7 +187,8 @@ def teach(command: TrainCommand) -> None:
         Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
         Phase("letters", Looking(drawer, **LETTERS_LAST), LETTERS_UNTIL, LETTERS_RATE),
         Phase("small", Asking(drawer, SMALL_MIX, practice, text_rows=1, frozen=True), SMALL_UNTIL),
-        Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2, frozen=False), 1.0),
+        Phase("sharper", Looking(drawer, **LETTERS_LAST), SHARPER_UNTIL, SHARPER_RATE),
+        Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2, frozen=True), 1.0),
     )
     options = Options(
         shape=SHAPE,

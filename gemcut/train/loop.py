@@ -27,13 +27,21 @@ class Phase:
     """A stretch of training.
 
     until: the share of the whole run at which it ends; the last one's is 1.0.
-    rate: what the schedule's learning rates are multiplied by.
+    rate: what the schedule's learning rates are multiplied by; at the phase's end by `last_rate`, between the
+    two by what lies between.
     """
 
     name: str
     source: Source
     until: float
     rate: float = 1.0
+    last_rate: float | None = None
+
+    def rate_at(self, progress: float, begun: float) -> float:
+        """The rate at this share of the run, where the phase began at another."""
+        if self.last_rate is None:
+            return self.rate
+        return self.rate + (self.last_rate - self.rate) * (progress - begun) / (self.until - begun)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +138,9 @@ class Training(Generic[Model]):
                 seed, skip = self.options.seed + index, self.taken[index]
                 streams[index] = self.phases[index].source.batches(self.options.shape, seed, skip)
             batch = next(streams[index])
-            factor = self.options.schedule.factor(self.step, progress) * self.phases[index].rate
+            begun_at = self.phases[index - 1].until if index else 0.0
+            rate = self.phases[index].rate_at(progress, begun_at)
+            factor = self.options.schedule.factor(self.step, progress) * rate
             loss, norm = self._update(batch.to(device), factor)
             self.step += 1
             self.taken[index] += 1
@@ -201,6 +211,9 @@ class Training(Generic[Model]):
 
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that was saved."""
-        phases = [[phase.name, *phase.source.identity(), phase.until, phase.rate] for phase in self.phases]
+        phases = [
+            [phase.name, *phase.source.identity(), phase.until, phase.rate, phase.last_rate]
+            for phase in self.phases
+        ]
         shape, schedule = asdict(self.options.shape), asdict(self.options.schedule)
         return {"phases": phases, "shape": shape, "schedule": schedule, "seed": self.options.seed}

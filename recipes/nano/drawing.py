@@ -35,6 +35,7 @@ GROUND = "ground"
 INNER = 0.7  # share of a shape's size that is marked: there most kinds have their colour
 JITTER = 9  # of each colour channel
 CONTRAST = 135  # the least distance of two colours that lie on each other, as Euclid measures
+CLEAR, TRIES = 15, 8  # pixels from the middle of a soft token, and how often such a place is tried
 SMOOTH = 4  # times finer is a shape drawn, for soft edges
 FONT_FOLDERS = (
     "/usr/share/fonts/truetype/dejavu",  # Debian, Ubuntu
@@ -42,15 +43,14 @@ FONT_FOLDERS = (
     "/usr/share/fonts/TTF",  # Arch
     "/usr/local/share/fonts/dejavu",
 )
-FONTS = ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")
+FONTS = ("Sans", "SansMono", "SansMono-Bold")
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An RGB image, a question about it, and the answer that is right.
 
-    marks: what is where, for a trainer that teaches the vision tower before the model asks it; charts have
-    none.
+    marks: what is where, for a trainer that teaches the vision tower before the model asks it.
     more: other questions about it, with their answers, which training asks afterwards.
     """
 
@@ -66,6 +66,7 @@ class Mark:
     """Where something is: its middle, its width and height, in pixels.
 
     name: a letter, a digit, a shape ('red circle'), or what is behind all shapes ('pink ground').
+    value: of the bar that a chart's letter names; 0 elsewhere.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Mark:
     y: float
     width: float
     height: float
+    value: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def grids(soft_tokens: int, widest: float = 2.0) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def canvas_size(rng: random.Random, soft_tokens: int, widest: float = 2.0) -> tuple[int, int]:
+def canvas_size(rng: random.Random, soft_tokens: int, widest: float = 1.5) -> tuple[int, int]:
     """Width and height of a canvas for this budget, in pixels; see `grids`."""
     rows, columns = rng.choice(grids(soft_tokens, widest))
     return columns * CELL, rows * CELL
@@ -213,9 +215,18 @@ def slots(rng: random.Random, size: tuple[int, int], count: int) -> list[tuple[f
     for row, column in places:
         side = min(across, down, max(size) / 2) * rng.uniform(0.55, 0.85)
         free = (across - side) / 2 * 0.85, (down - side) / 2 * 0.85
-        x, y = (column + 0.5) * across, (row + 0.5) * down
-        found.append((x + rng.uniform(-free[0], free[0]), y + rng.uniform(-free[1], free[1]), side))
+        for _ in range(TRIES):
+            x = (column + 0.5) * across + rng.uniform(-free[0], free[0])
+            y = (row + 0.5) * down + rng.uniform(-free[1], free[1])
+            if _inside(x) and _inside(y):
+                break
+        found.append((x, y, side))
     return found
+
+
+def _inside(at: float) -> bool:
+    """Whether this lies well within a soft token: on an edge the shape may seem to be in two of them."""
+    return abs(at % CELL - CELL / 2) < CLEAR
 
 
 @cache

@@ -27,7 +27,7 @@ from recipes.nano.wordings import Wordings
 
 STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 STILL = "it stands still"
-FEWEST, MOST = 4, 8  # frames
+FEWEST, MOST = 3, 5  # frames
 SOFT_TOKENS = 70  # of each frame: the least that the vision input takes
 SQUARE = 1.3  # frames are nearly square: all directions have room
 DIRECTION = Wordings(
@@ -115,7 +115,7 @@ def _path(
         x, y = left + side / 2 + rng.random() * room[0], top + side / 2 + rng.random() * room[1]
         return [Shape(*look, x, y, side)] * count
     dx, dy = STEPS[way]
-    go = rng.uniform(0.55, 1)  # of the room along the way
+    go = rng.uniform(0.65, 1)  # of the room along the way
     start = rng.uniform(0, 1 - go)
     aside = rng.random()
     along = [start + go * i / (count - 1) for i in range(count)]
@@ -140,10 +140,10 @@ def _looks(rng: random.Random, ground: str) -> list[tuple[str, str]]:
 
 
 def direction(rng: random.Random, split: Split, soft_tokens: int) -> Film:
-    """The way a shape moves, or that it stands still; in every third film another one goes elsewhere."""
+    """The way a shape moves, or that it stands still; in every fifth film another one goes elsewhere."""
     size, ground, count = canvas_size(rng, soft_tokens, SQUARE), draw_ground(rng), rng.randint(FEWEST, MOST)
     looks, way = _looks(rng, ground), rng.choice((*STEPS, *STEPS, STILL))
-    if rng.random() < 0.65:
+    if rng.random() < 0.8:
         paths = [_path(rng, looks[0], (0, 0, *size), way, count)]
         what = rng.choice((looks[0][0], "shape", f"{looks[0][1]} {looks[0][0]}"))
     else:

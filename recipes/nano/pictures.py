@@ -32,7 +32,7 @@ PLACES = (
     ("left", "middle", "right"),
     ("bottom left", "bottom", "bottom right"),
 )
-MOST = 6  # shapes that are counted
+MOST = 4  # shapes that are counted
 MOST_MORE = 4  # questions about a picture behind the first one
 COLOR_OF = Wordings(
     (
@@ -61,6 +61,8 @@ KIND_OF = Wordings(
         "Tell me what is {color}.",
         "The {color} shape is a what?",
         "Name the {color} shape.",
+        "Which shape has the color {color}?",
+        "Which one of them is {color}?",
     ),
     (
         "Can you tell me which shape is {color}?",
@@ -88,6 +90,8 @@ GROUND = Wordings(
         "Tell me the color of the background.",
         "The background is of which color?",
         "What is the colour behind the shapes?",
+        "Which color is behind it all?",
+        "Say the color behind the shapes.",
         "Background color?",
         "What is the background's color?",
     ),
@@ -235,7 +239,7 @@ def ground(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
 def _looks_to_count(rng: random.Random, ground: str) -> tuple[list[tuple[str, str]], str]:
     """Kinds and colours of shapes, and what some are called: all, those of a kind, of a colour and kind."""
     asked = 0 if rng.random() < 0.06 else rng.randint(1, MOST)
-    others = rng.choice((0, 1, 1, 2, 2, 3))
+    others = rng.choice((0, 1, 1, 2))
     (one, its), (second, hers) = _different(rng, ground, 2)
     roll = rng.random()
     if roll < 0.25:

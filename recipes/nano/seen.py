@@ -5,6 +5,7 @@ tests/recipes/test_nano_seen.py holds the ids against those that `Gemma.prompt` 
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,18 @@ from gemcut.media.video import timestamp
 from gemcut.prompt.tokenizer import MEDIA_TOKENS
 from recipes.nano.drawing import CELL, COLORS, GROUND, KINDS, PATCH, POOLING, Mark, Picture
 from recipes.nano.moving import Film
-from recipes.nano.speech import Clip
+from recipes.nano.speech import HEARD, Clip
 from recipes.nano.voices import DIGITS, VOCABULARY
 
 Grid = tuple[int, int]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-SAID = (*VOCABULARY, *DIGITS)
+SAID = (*VOCABULARY, *DIGITS, *HEARD)
 BLANK = "▁"  # in the vocabulary
 FIRST = len(LETTERS) + 1  # in the place of the letter before
 IGNORED = -100  # a target that counts nothing
-PAGE = (14, 24)  # rows and columns of soft tokens on which a strip of text may stand
+BINS = 24  # places along a side of a picture
+CELL_MARKS, PATCH_MARKS = POOLING + 6, 4  # how many marks a soft token has, and a patch
+PAGE = (16, 24)  # rows and columns of soft tokens on which a strip of text may stand
 SECONDS = 0.04  # of a soft token of sound
 HALF, TAIL_S = 0.5, 0.08  # a word is known from its half on, and a little after its end
 
@@ -36,10 +39,12 @@ class Seen:
 
     pixels: (N, 768) float32 of 0 to 1.  grid: rows and columns of patches.  corner: row and column of its
     first patch on the page that it is a part of.
-    marks: (soft tokens, POOLING + 3) int64: the letter in each column of patches; the kind and the colour of
+    marks: (soft tokens, CELL_MARKS) int64: the letter in each column of patches; the kind and the colour of
     the shape whose middle lies there, or the ground's colour; the letter before the first one there, FIRST
-    where a word begins; 0 for none, IGNORED where nothing is known.
-    patch_marks: (N, 3) int64: the letter, the kind and the colour of the shape that each patch is a part of.
+    where a word begins; the value of the bar that the letter names; where that shape, or else the soft token,
+    lies across and down the picture, 1 to BINS; 0 for none, IGNORED where nothing is known.
+    patch_marks: (N, PATCH_MARKS) int64: the letter, the kind and the colour of the shape that each patch is
+    a part of, and the value of the bar that the letter names.
     """
 
     pixels: NDArray[np.float32]
@@ -78,7 +83,7 @@ class Sample:
     clips: tuple[Heard, ...]
 
 
-def cut(image: Image.Image, marks: tuple[Mark, ...] = (), corner: Grid = (0, 0)) -> Seen:
+def cut(image: Image.Image, marks: tuple[Mark, ...], corner: Grid = (0, 0)) -> Seen:
     """The patches of an RGB image whose sides are whole soft tokens."""
     rows, columns = image.height // PATCH, image.width // PATCH
     values = np.asarray(image, np.uint8).reshape(rows, PATCH, columns, PATCH, 3).swapaxes(1, 2)
@@ -89,14 +94,12 @@ def cut(image: Image.Image, marks: tuple[Mark, ...] = (), corner: Grid = (0, 0))
 
 def mark_patches(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     """The marks of a picture by patch, see `Seen.patch_marks`; grid: rows and columns of patches."""
-    patches = np.zeros((*grid, 3), np.int64)
-    if not marks:
-        patches[:] = IGNORED
+    patches = np.zeros((*grid, PATCH_MARKS), np.int64)
     for mark in marks:
         rows = _covered(mark.y, mark.height, grid[0])
         columns = _covered(mark.x, mark.width, grid[1])
-        patches[rows, columns] = _numbers(mark.name)
-    return patches.reshape(-1, 3)
+        patches[rows, columns] = (*_numbers(mark.name), mark.value)
+    return patches.reshape(-1, PATCH_MARKS)
 
 
 def apart(before: Mark, mark: Mark) -> bool:
@@ -121,30 +124,40 @@ def _numbers(name: str) -> tuple[int, int, int]:
 
 def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     """The marks of a picture by soft token, see `Seen.marks`; grid: rows and columns of soft tokens."""
-    cells = np.zeros((grid[0] * grid[1], POOLING + 3), np.int64)
-    cells[:, -1] = IGNORED
-    if not marks:
-        cells[:] = IGNORED
-    for before, mark in zip((None, *marks), marks, strict=False):
+    cells = np.zeros((*grid, CELL_MARKS), np.int64)
+    before, value, place = POOLING + 2, POOLING + 3, slice(POOLING + 4, None)
+    cells[..., before] = cells[..., place] = IGNORED
+    last = None
+    for mark in marks:
         if mark.name.endswith(GROUND):
-            cells[:, POOLING + 1] = _numbers(mark.name)[-1]
+            cells[..., POOLING + 1] = _numbers(mark.name)[-1]
+            rows, columns = np.mgrid[: grid[0], : grid[1]] + 0.5
+            cells[..., place] = np.stack((_bins(columns, grid[1]), _bins(rows, grid[0])), -1)
             continue
         row, column = min(int(mark.y // CELL), grid[0] - 1), min(int(mark.x // CELL), grid[1] - 1)
-        cell = cells[row * grid[1] + column]
+        cell = cells[row, column]
         letter, *shape = _numbers(mark.name)
         if letter:
             if not cell[:POOLING].any():
-                cell[-1] = FIRST if before is None or apart(before, mark) else _numbers(before.name)[0]
+                cell[before] = FIRST if last is None or apart(last, mark) else _numbers(last.name)[0]
             cell[min(int(mark.x % CELL) // PATCH, POOLING - 1)] = letter
+            cell[value] = mark.value
         else:
-            cell[POOLING:-1] = shape
-    return cells
+            cell[POOLING:before] = shape
+            cell[place] = _bins(mark.x / CELL, grid[1]), _bins(mark.y / CELL, grid[0])
+        last = mark
+    return cells.reshape(-1, CELL_MARKS)
+
+
+def _bins(at: Any, length: int) -> NDArray[np.int64]:
+    """Places along a side that is so long, as 1 to BINS."""
+    return np.clip(np.ceil(at / length * BINS), 1, BINS).astype(np.int64)
 
 
 def listen(clip: Clip) -> Heard:
     """The mel features of a clip, and which word has just been said at each soft token."""
     mel = log_mel(clip.samples)
-    marks = np.full(soft_tokens_of_mel(len(mel)), IGNORED if not clip.marks else 0, np.int64)
+    marks = np.zeros(soft_tokens_of_mel(len(mel)), np.int64)
     at = (np.arange(len(marks)) + 0.5) * SECONDS
     for word, begin, end in clip.marks:
         known = begin + HALF * (end - begin)
@@ -157,7 +170,7 @@ def picture_sample(tokenizer: Tokenizer, picture: Picture, corner: Grid = (0, 0)
     """A picture as an example."""
     seen = cut(picture.image, picture.marks, corner)
     asked, answer = _asked(tokenizer, image_text("image", seen), picture.question), picture.answer
-    printed = bool(picture.marks) and all(len(mark.name) == 1 for mark in picture.marks)
+    printed = all(len(mark.name) == 1 for mark in picture.marks)
     said = spelled(tokenizer, answer) if printed else _answered(tokenizer, answer)
     sample = _sample(asked, said, (seen,), ())
     for question, reply in picture.more:

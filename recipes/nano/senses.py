@@ -28,7 +28,8 @@ from gemcut.train.schedule import Budget, Schedule
 from recipes.nano.config import VISION, nano_config
 from recipes.nano.drawing import COLORS, KINDS, POOLING
 from recipes.nano.neighbours import plant_neighbours
-from recipes.nano.seen import IGNORED, LETTERS, SAID
+from recipes.nano.printed import TOP
+from recipes.nano.seen import BINS, IGNORED, LETTERS, SAID
 from recipes.nano.senses_mix import LARGE_MIX, SMALL_MIX, Asking, Drawer, Looking, SensesBatch
 from recipes.nano.speech import BANK
 from recipes.nano.train import EXPORT_EVERY_S, SAVE_EVERY_S, TrainCommand, can_compile, export, package, texts
@@ -36,16 +37,16 @@ from recipes.nano.voices import open_bank
 
 SHAPE = Shape(groups=5, tokens=640, learnt=192)
 RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.8))
-SCHEDULE = Schedule(warm_up=40, decay_from=0.62)
-LOOKING_UNTIL = 0.2
-LETTERS_UNTIL = 0.31
-SMALL_UNTIL = 0.62
-SHARPER_UNTIL = 0.7
-LETTERS_RATE = 0.4
-SHARPER_RATE = 0.08  # many things at once at a low rate: the towers settle
-LOOKING = {"strips": 32, "shapes": 14, "clips": 5}
-LETTERS_LAST = {"strips": 44, "shapes": 5, "clips": 3}  # letters take longer than anything else
+SCHEDULE = Schedule(warm_up=40, decay_from=0.7)
+LOOKING_UNTIL = 0.24
+SETTLING_UNTIL = 0.46
+SMALL_UNTIL = 0.72
+SETTLED = 0.02  # rate at which the towers come to rest
+LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5}
+SETTLING = {"strips": 10, "pages": 1, "shapes": 6, "charts": 2, "clips": 4}  # pages: as reading is asked for
+THIRDS = (("left", "middle", "right"), ("top", "middle", "bottom"))
 BLANK = 0.15  # how much a place counts where nothing is
+PLACED = 8.0  # how much a place counts, where a whole side is 2 long
 DENSE = 0.5  # how much what the towers learn alone counts beside the answers
 STATE, TABLE, MODEL = "senses.pt", "senses.csv", "whole"
 
@@ -88,27 +89,42 @@ class Senses(nn.Module):
         self.before = nn.Linear(width, len(LETTERS) + 2)
         self.kinds, self.colors = Named(model, vocabulary(KINDS)), Named(model, vocabulary(COLORS))
         self.first = Named(model, vocabulary(LETTERS))
+        self.values = Named(model, vocabulary([str(value + 1) for value in range(TOP)]))
+        self.across, self.down = (Named(model, vocabulary(names)) for names in THIRDS)
+        self.place = nn.Linear(width, 2)
         self.words = nn.Linear(width, len(SAID) + 1)
-        inner = (len(LETTERS) + 1, len(KINDS) + 1, len(COLORS) + 1)
+        inner = (len(LETTERS) + 1, len(KINDS) + 1, len(COLORS) + 1, TOP + 1)
         self.patches = nn.ModuleList(nn.Linear(VISION.hidden_size, count) for count in inner)
-        self.right: dict[
-            str, list[float]
-        ] = {}  # shares of places that were named rightly, since the last line
+        # shares of places that were named rightly, since the last line
+        self.right: dict[str, list[float]] = {}
 
     def named(self, soft: Tensor, marks: Tensor) -> Tensor:
-        """The loss of naming what each soft token of an image (S, C) holds; marks: (S, POOLING + 3)."""
+        """The loss of naming what each soft token of an image (S, C) holds; marks: (S, CELL_MARKS)."""
         letters = self.letters(soft).view(len(soft) * POOLING, -1)
         loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
         firsts = first_letter(marks[:, :POOLING])
         loss = loss + self._cross_entropy("first", self.first(soft), firsts)
         loss = loss + self._cross_entropy("before", self.before(soft), marks[:, POOLING + 2])
         loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING])
-        return loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1])
+        loss = loss + self._cross_entropy("values", self.values(soft), marks[:, POOLING + 3])
+        loss = loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1])
+        return loss + self.placed(soft, marks[:, POOLING + 4 :])
+
+    def placed(self, soft: Tensor, places: Tensor) -> Tensor:
+        """The loss of knowing where something lies in its picture; places: (S, 2), 1 to BINS or IGNORED."""
+        known = places[:, 0] > 0
+        if not known.any():
+            return soft.sum() * 0
+        soft, places = soft[known], places[known]
+        loss = PLACED * F.mse_loss(self.place(soft), (2 * places - 1) / BINS - 1)
+        for what, head, at in (("across", self.across, 0), ("down", self.down, 1)):
+            loss = loss + self._cross_entropy(what, head(soft), (3 * places[:, at] - 1) // BINS + 1)
+        return loss
 
     def noticed(self, hidden: Tensor, marks: Tensor) -> Tensor:
-        """The loss of naming what each patch (N, D) is a part of; marks: (N, 3)."""
+        """The loss of naming what each patch (N, D) is a part of; marks: (N, PATCH_MARKS)."""
         normed = rms_norm(hidden, None, VISION.rms_norm_eps)
-        named = zip(("letter", "kind", "color"), self.patches, marks.T, strict=True)
+        named = zip(("letter", "kind", "color", "value"), self.patches, marks.T, strict=True)
         losses = [self._cross_entropy(f"{what}_of_patch", head(normed), said) for what, head, said in named]
         return torch.stack(losses).sum()
 
@@ -148,7 +164,8 @@ def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
         with torch.set_grad_enabled(not batch.frozen):
             hidden = tower.encode_patches(batch.pixels, batch.positions, batch.grids)
             pooled = tower.pool(hidden, batch.grids)
-        losses.append(senses.noticed(hidden, batch.patch_marks))
+        if not batch.frozen:
+            losses.append(senses.noticed(hidden, batch.patch_marks))
         parts.append(model.model.embed_vision(pooled))
         losses.append(senses.named(parts[-1], batch.marks))
     if batch.mel:
@@ -185,9 +202,8 @@ def teach(command: TrainCommand) -> None:
     practice = texts(folder / "practice.npz", model.config)
     phases = (
         Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
-        Phase("letters", Looking(drawer, **LETTERS_LAST), LETTERS_UNTIL, LETTERS_RATE),
+        Phase("settling", Looking(drawer, **SETTLING), SETTLING_UNTIL, last_rate=SETTLED),
         Phase("small", Asking(drawer, SMALL_MIX, practice, text_rows=1, frozen=True), SMALL_UNTIL),
-        Phase("sharper", Looking(drawer, **LETTERS_LAST), SHARPER_UNTIL, SHARPER_RATE),
         Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2, frozen=True), 1.0),
     )
     options = Options(

@@ -16,6 +16,8 @@ from gemcut.train.batches import Batch, Shape, Texts, make_batch
 from gemcut.train.examples import from_lists
 from recipes.nano import moving, pictures, printed, speech
 from recipes.nano.seen import (
+    CELL_MARKS,
+    PATCH_MARKS,
     Grid,
     Heard,
     Sample,
@@ -30,10 +32,12 @@ from recipes.nano.seen import (
 from recipes.nano.speech import SPOKEN, TONES
 from recipes.nano.voices import Bank
 
-STRIPS = (8, 12, 12, 16, 24)  # soft tokens of a strip of text
+STRIPS = (12, 16, 16, 24, 24)  # soft tokens of a strip of text
+FULL_STRIPS = (12, 16, 24, 40, 70)  # where only the tower learns
 SMALL = (9, 12, 16, 20, 24, 30)  # of a small picture of shapes
 FRAMES = (9, 9, 16, 25)  # of a frame of a small film
 MOVED = ("pixels", "positions", "marks", "patch_marks", "said", "order")  # tensors of a batch
+LARGER, TONED = 2, 2  # of the shapes and the clips of a batch that looks
 DRAWS_PER_ROW = 3  # that do not fit, then a batch is full
 
 
@@ -44,7 +48,7 @@ class SensesBatch:
     text: what the decoder learns; None where the towers learn alone.
     frozen: whether the towers stay as they are.
     pixels: (N, 768) float32.  positions: (N, 2) int64.  grids: of each image.
-    marks: (S, 6) int64 and patch_marks: (N, 3) int64, see `Seen`.
+    marks: (S, CELL_MARKS) int64 and patch_marks: (N, PATCH_MARKS) int64, see `Seen`.
     mel: of each clip.  said: (A,) int64, see `Heard`.
     order: (S + A,) int64, the soft tokens of images, then of clips, in the order of their placeholders.
     """
@@ -93,8 +97,12 @@ def media_batch(text: Batch | None, media: list[Seen | Heard]) -> SensesBatch:
         pixels=torch.from_numpy(_joined([image.pixels for image in images], np.zeros((0, 768), np.float32))),
         positions=torch.from_numpy(_joined(places, np.zeros((0, 2), np.int64)).astype(np.int64)),
         grids=tuple(image.grid for image in images),
-        marks=torch.from_numpy(_joined([image.marks for image in images], np.zeros((0, 6), np.int64))),
-        patch_marks=torch.from_numpy(_joined([i.patch_marks for i in images], np.zeros((0, 3), np.int64))),
+        marks=torch.from_numpy(
+            _joined([image.marks for image in images], np.zeros((0, CELL_MARKS), np.int64))
+        ),
+        patch_marks=torch.from_numpy(
+            _joined([image.patch_marks for image in images], np.zeros((0, PATCH_MARKS), np.int64))
+        ),
         mel=tuple(torch.from_numpy(clip.mel) for clip in clips),
         said=torch.from_numpy(_joined([clip.marks for clip in clips], np.zeros(0, np.int64))),
         order=torch.from_numpy(_joined(order, np.zeros(0, np.int64)).astype(np.int64)),
@@ -129,7 +137,7 @@ class Drawer:
 
     def picture(self, rng: random.Random, family: str, soft_tokens: int) -> Sample:
         """A picture of this size; 0 for a small one."""
-        size = soft_tokens or rng.choice(SMALL if family != "bar_chart" else (30, 40))
+        size = soft_tokens or rng.choice(SMALL)
         return picture_sample(self.tokenizer, pictures.FAMILIES[family].draw(rng, "train", size))
 
     def film(self, rng: random.Random, soft_tokens: int) -> Sample:
@@ -163,36 +171,36 @@ def _clip(family: str) -> Draw:
 
 
 def _shapes(soft_tokens: int, share: float) -> list[tuple[Draw, float]]:
-    shares = {"color": 6, "kind": 6, "ground": 2, "count": 10, "place": 6, "relation": 8}
+    shares = {"color": 5, "kind": 5, "ground": 2, "count": 14, "place": 6, "relation": 8}
     whole = sum(shares.values())
     return [(_picture(family, soft_tokens), share * part / whole) for family, part in shares.items()]
 
 
 SPEECH: list[tuple[Draw, float]] = [
-    (_clip(name), 20 * share) for name, (_, share) in (SPOKEN | TONES).items()
+    *((_clip(name), 15 * share) for name, (_, share) in SPOKEN.items()),
+    *((_clip(name), 30 * share) for name, (_, share) in TONES.items()),
 ]
 Mix = list[tuple[Draw, float]]  # shares of examples
 SMALL_MIX: Mix = [
     *_shapes(0, 25),
     *_shapes(70, 4),
-    (_picture("bar_chart", 0), 4),
-    (_strip("words"), 26),
-    (_strip("numbers"), 6),
+    (_picture("bar_chart", 70), 4),
+    (_strip("words"), 32),
+    (_strip("numbers"), 8),
     *SPEECH,
-    (_film(0), 9),
+    (_film(0), 14),
 ]
 LARGE_MIX: Mix = [
     *_shapes(0, 6),
-    *_shapes(70, 26),
-    (_picture("bar_chart", 70), 6),
-    (_strip("words"), 14),
-    (_strip("numbers"), 3),
-    (_picture("words", 140), 2),
-    (_picture("words", 280), 7),
-    (_picture("numbers", 280), 2),
+    *_shapes(70, 24),
+    (_picture("bar_chart", 70), 7),
+    (_strip("words"), 12),
+    (_strip("numbers"), 4),
+    (_picture("words", 280), 8),
+    (_picture("numbers", 280), 3),
     *SPEECH,
-    (_film(0), 3),
-    (_film(70), 5),
+    (_film(0), 4),
+    (_film(70), 7),
 ]
 
 
@@ -200,12 +208,15 @@ LARGE_MIX: Mix = [
 class Looking:
     """Batches of media alone, for the towers to learn what is where.
 
-    strips, shapes, clips: how many of each are in a batch.
+    strips, pages, shapes, charts, clips: how many of each are in a batch.  Of the shapes, LARGER are of the
+    smallest budget, the others are smaller.
     """
 
     drawer: Drawer
     strips: int
+    pages: int
     shapes: int
+    charts: int
     clips: int
 
     def check(self, shape: Shape) -> None:
@@ -221,21 +232,28 @@ class Looking:
     def _media(self, rng: random.Random) -> list[Seen | Heard]:
         media: list[Seen | Heard] = []
         for i in range(self.strips):
-            draw = printed.numbers if i % 5 == 0 else printed.words
-            picture = draw(rng, "train", rng.choice(STRIPS))
+            draw = printed.numbers if i % 5 == 0 else printed.full_page
+            picture = draw(rng, "train", rng.choice(STRIPS if i % 5 == 0 else FULL_STRIPS))
             media.append(cut(picture.image, picture.marks, random_corner(rng, picture.image)))
         for i in range(self.shapes):
             family = pictures.FAMILIES[rng.choice(pictures.SHAPE_FAMILIES)]
-            picture = family.draw(rng, "train", 70 if i == 0 else rng.choice(SMALL))
+            picture = family.draw(rng, "train", 70 if i < LARGER else rng.choice(SMALL))
             media.append(cut(picture.image, picture.marks))
-        for _ in range(self.clips):
-            family_name = rng.choice(list(SPOKEN))
-            media.append(listen(speech.spoken(family_name, rng, "train", self.drawer.bank, "seen")))
+        write = rng.choice((printed.full_page, printed.full_page, printed.words))  # few words: blank paper
+        drawn = [write(rng, "train", 280) for _ in range(self.pages)]
+        drawn += [printed.bar_chart(rng, "train", 70) for _ in range(self.charts)]
+        media += [cut(picture.image, picture.marks) for picture in drawn]
+        for i in range(self.clips):
+            if i < TONED:
+                media.append(listen(rng.choice(list(TONES.values()))[0](rng, "train")))
+            else:
+                family_name = rng.choice(list(SPOKEN))
+                media.append(listen(speech.spoken(family_name, rng, "train", self.drawer.bank, "seen")))
         return media
 
     def identity(self) -> list[Any]:
         """What a batch holds."""
-        return [self.strips, self.shapes, self.clips]
+        return [self.strips, self.pages, self.shapes, self.charts, self.clips]
 
 
 @dataclass(frozen=True)

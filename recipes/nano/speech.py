@@ -92,11 +92,13 @@ SLIDE = Wordings(
     ("Can you tell me whether the tone rises or falls?", "Does the sound rise or fall?"),
 )
 LOW_HZ, HIGH_HZ = (120, 320), (900, 2200)
-MOST_BEEPS, MOST_DIGITS = 6, 5
+MOST_BEEPS, MOST_DIGITS = 4, 5
 PLAIN = 0.25  # share of clips without noise
 NOISE_DB = (5, 30)  # signal over noise
 STRETCH = (0.88, 1.14)  # of the length of a take in training
-Said = tuple[Samples, tuple[tuple[str, float, float], ...]]
+Marks = tuple[tuple[str, float, float], ...]
+Said = tuple[Samples, Marks]
+HEARD = ("low", "high", "rises", "falls", *(f"beep {i + 1}" for i in range(MOST_BEEPS)))
 
 Voices = Literal["seen", "unseen"]
 
@@ -106,15 +108,15 @@ class Clip:
     """Mono sound at 16 kHz, a question about it, and the answer that is right.
 
     samples: (n,) float32 in [-1, 1].  voice: of espeak-ng, None for tones.
-    marks: for a trainer that teaches the audio tower before the model asks it: each word that is said, with
-    the seconds at which it begins and ends.
+    marks: for a trainer that teaches the audio tower before the model asks it: each word that is said, and
+    what a tone is (see HEARD), with the seconds at which it begins and ends.
     """
 
     samples: Samples
     question: str
     answer: str
     voice: str | None
-    marks: tuple[tuple[str, float, float], ...] = ()
+    marks: Marks
 
 
 def _silence(rng: random.Random, shortest_s: float, longest_s: float) -> Samples:
@@ -211,25 +213,30 @@ def tone(rng: random.Random, hertz: tuple[float, float], seconds: float) -> Samp
     return ((np.sin(turns) + rng.uniform(0, 0.3) * np.sin(2 * turns)) * 0.6 * edge).astype(np.float32)
 
 
-def _around(rng: random.Random, pieces: list[Samples]) -> list[Samples]:
-    return [_before(rng), *pieces, _behind(rng)]
+def _sounding(rng: random.Random, tones: list[Samples], names: list[str]) -> Said:
+    """The tones with pauses, each marked with its name."""
+    pieces, marks = [_before(rng)], []
+    for sound, name in zip(tones, names, strict=True):
+        begin = sum(map(len, pieces))
+        pieces += [sound, _silence(rng, 0.12, 0.25)]
+        marks.append((name, begin / RATE_HZ, (begin + len(sound)) / RATE_HZ))
+    return recorded(rng, [*pieces[:-1], _behind(rng)]), tuple(marks)
 
 
 def pitch(rng: random.Random, split: Split) -> Clip:
     """A tone far below or far above the middle."""
     answer = rng.choice(("low", "high"))
     hertz = rng.uniform(*(LOW_HZ if answer == "low" else HIGH_HZ))
-    samples = recorded(rng, _around(rng, [tone(rng, (hertz, hertz), rng.uniform(0.25, 1))]))
-    return Clip(samples, PITCH.ask(rng, split), answer, None)
+    samples, marks = _sounding(rng, [tone(rng, (hertz, hertz), rng.uniform(0.25, 1))], [answer])
+    return Clip(samples, PITCH.ask(rng, split), answer, None, marks)
 
 
 def beeps(rng: random.Random, split: Split) -> Clip:
-    """One to six beeps of one kind."""
-    count, hertz = rng.randint(1, MOST_BEEPS), rng.uniform(300, 1800)
-    length, pieces = rng.uniform(0.08, 0.2), []
-    for _ in range(count):
-        pieces += [tone(rng, (hertz, hertz), length), _silence(rng, 0.12, 0.25)]
-    return Clip(recorded(rng, _around(rng, pieces[:-1])), BEEPS.ask(rng, split), str(count), None)
+    """One to four beeps of one kind; each is marked with its number."""
+    count, hertz, length = rng.randint(1, MOST_BEEPS), rng.uniform(300, 1800), rng.uniform(0.08, 0.2)
+    tones = [tone(rng, (hertz, hertz), length) for _ in range(count)]
+    samples, marks = _sounding(rng, tones, [f"beep {i + 1}" for i in range(count)])
+    return Clip(samples, BEEPS.ask(rng, split), str(count), None, marks)
 
 
 def slide(rng: random.Random, split: Split) -> Clip:
@@ -238,8 +245,8 @@ def slide(rng: random.Random, split: Split) -> Clip:
     ends = (low, low * rng.uniform(1.5, 2.8))
     answer = rng.choice(("rises", "falls"))
     sound = tone(rng, ends if answer == "rises" else ends[::-1], rng.uniform(0.4, 1.2))
-    samples = recorded(rng, _around(rng, [sound]))
-    return Clip(samples, SLIDE.ask(rng, split), answer, None)
+    samples, marks = _sounding(rng, [sound], [answer])
+    return Clip(samples, SLIDE.ask(rng, split), answer, None, marks)
 
 
 SPOKEN: dict[str, tuple[Callable[[random.Random, Split, Bank, str], Clip], float]] = {

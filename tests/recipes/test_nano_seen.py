@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from gemcut.api import Gemma
 from gemcut.model.vision import patch_positions
 from gemcut.prompt.media import PreparedImage, PreparedSound
 from recipes.nano import moving, pictures, printed, speech
-from recipes.nano.drawing import Picture
+from recipes.nano.drawing import KINDS, Picture
 from recipes.nano.seen import (
+    BINS,
     IGNORED,
     LETTERS,
     SAID,
@@ -61,7 +63,7 @@ def same(nano: Gemma, sample: Sample, messages: object) -> None:
 def test_a_picture_is_trained_on_as_it_is_asked_about(
     nano: Gemma, tokenizer: Tokenizer, family: str, soft_tokens: int
 ) -> None:
-    picture = pictures.FAMILIES[family].draw(random.Random(1), "train", soft_tokens)
+    picture = replace(pictures.FAMILIES[family].draw(random.Random(1), "train", soft_tokens), more=())
     same(nano, picture_sample(tokenizer, picture), picture_case(picture, soft_tokens).messages)
 
 
@@ -81,17 +83,40 @@ def test_letters_are_marked_where_they_stand() -> None:
     marks = cut(picture.image, picture.marks).marks
     said = [LETTERS[number - 1] for number in marks[:, :3].reshape(-1) if number > 0]
     assert sorted(said) == sorted(letter for letter in picture.answer if letter != " ")
-    assert not marks[:, 3:].any()  # no shapes
+    assert not marks[:, [3, 4, 6]].any()  # no shapes and no bars
+    assert (marks[:, 7:] == IGNORED).all()  # and so no places
+
+
+def test_shapes_are_marked_with_their_places() -> None:
+    """The soft token in which a shape's middle lies knows its kind, and where it is in the picture."""
     picture = pictures.kind(random.Random(5), "train", 12)
-    found = cut(picture.image, picture.marks).marks[:, 3:]
-    assert 1 <= (found > 0).all(1).sum() <= len(picture.marks)
+    _, *shapes = picture.marks
+    marks = cut(picture.image, picture.marks).marks
+    found = marks[marks[:, 3] > 0]
+    assert sorted(KINDS[number - 1] for number in found[:, 3]) == sorted(s.name.split()[1] for s in shapes)
+    sides = np.array(picture.image.size)
+    for kind, *place in found[:, [3, 7, 8]].tolist():
+        (shape,) = (shape for shape in shapes if shape.name.endswith(KINDS[kind - 1]))
+        assert (
+            np.abs((np.array(place) - 0.5) / BINS - np.array([shape.x, shape.y]) / sides).max() <= 0.5 / BINS
+        )
+    assert marks[0, 7:].min() >= 1  # a soft token without a shape knows its own
+    assert marks[-1, 7:].min() > BINS / 2
 
 
-def test_what_is_not_known_counts_nothing() -> None:
+def test_a_bars_letter_is_marked_with_its_value() -> None:
     picture = printed.bar_chart(random.Random(1), "train", 70)
-    assert (cut(picture.image, picture.marks).marks == IGNORED).all()
-    clip = speech.pitch(random.Random(1), "train")
-    assert (listen(clip).marks == IGNORED).all()
+    seen = cut(picture.image, picture.marks)
+    found = {(LETTERS[max(row[:3]) - 1], row[6]) for row in seen.marks.tolist() if row[6] > 0}
+    assert found == {(mark.name, mark.value) for mark in picture.marks}
+    assert set(seen.patch_marks[:, 3].tolist()) == {0, *(mark.value for mark in picture.marks)}
+
+
+def test_tones_are_marked_with_what_they_are() -> None:
+    for name, answer in (("pitch", "{}"), ("slide", "{}"), ("beeps", "beep {}")):
+        clip = speech.TONES[name][0](random.Random(1), "train")
+        said = [SAID[number - 1] for number in listen(clip).marks if number > 0]
+        assert said[-1] == answer.format(clip.answer)
 
 
 def test_a_word_is_marked_from_its_half_on() -> None:

@@ -33,6 +33,12 @@ def test_phases_follow_each_other() -> None:
     assert [report.phase for report in small_training(steps=10).steps()] == ["first"] * 4 + ["second"] * 6
 
 
+def test_a_rate_falls_over_its_phase() -> None:
+    phase = Phase("only", texts(small_examples(4)), 0.6, rate=1.0, last_rate=0.2)
+    assert [phase.rate_at(progress, 0.2) for progress in (0.2, 0.4, 0.6)] == pytest.approx([1.0, 0.6, 0.2])
+    assert replace(phase, last_rate=None).rate_at(0.4, 0.2) == 1.0
+
+
 def test_a_small_model_learns_a_few_examples_by_heart() -> None:
     torch.set_num_threads(1)
     training = Training(

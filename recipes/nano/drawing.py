@@ -66,7 +66,7 @@ class Mark:
     """Where something is: its middle, its width and height, in pixels.
 
     name: a letter, a digit, a shape ('red circle'), or what is behind all shapes ('pink ground').
-    value: of the bar that a chart's letter names; 0 elsewhere.
+    value: of the bar that a chart's letter names.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Mark:
     y: float
     width: float
     height: float
-    value: int = 0
+    value: int | None = None
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,11 @@ def cut(image: Image.Image, marks: tuple[Mark, ...], corner: Grid = (0, 0)) -> S
 def mark_patches(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     """The marks of a picture by patch, see `Seen.patch_marks`; grid: rows and columns of patches."""
     patches = np.zeros((*grid, PATCH_MARKS), np.int64)
+    patches[..., -1] = IGNORED
     for mark in marks:
         rows = _covered(mark.y, mark.height, grid[0])
         columns = _covered(mark.x, mark.width, grid[1])
-        patches[rows, columns] = (*_numbers(mark.name), mark.value)
+        patches[rows, columns] = (*_numbers(mark.name), IGNORED if mark.value is None else mark.value)
     return patches.reshape(-1, PATCH_MARKS)
 
 
@@ -126,7 +127,7 @@ def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     """The marks of a picture by soft token, see `Seen.marks`; grid: rows and columns of soft tokens."""
     cells = np.zeros((*grid, CELL_MARKS), np.int64)
     before, value, place = POOLING + 2, POOLING + 3, slice(POOLING + 4, None)
-    cells[..., before] = cells[..., place] = IGNORED
+    cells[..., before:] = IGNORED
     last = None
     for mark in marks:
         if mark.name.endswith(GROUND):
@@ -141,7 +142,7 @@ def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
             if not cell[:POOLING].any():
                 cell[before] = FIRST if last is None or apart(last, mark) else _numbers(last.name)[0]
             cell[min(int(mark.x % CELL) // PATCH, POOLING - 1)] = letter
-            cell[value] = mark.value
+            cell[value] = IGNORED if mark.value is None else mark.value
         else:
             cell[POOLING:before] = shape
             cell[place] = _bins(mark.x / CELL, grid[1]), _bins(mark.y / CELL, grid[0])

@@ -36,11 +36,12 @@ from recipes.nano.train import EXPORT_EVERY_S, SAVE_EVERY_S, TrainCommand, can_c
 from recipes.nano.voices import open_bank
 
 SHAPE = Shape(groups=5, tokens=640, learnt=192)
-RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.8))
-SCHEDULE = Schedule(warm_up=40, decay_from=0.7)
-LOOKING_UNTIL = 0.24
-SETTLING_UNTIL = 0.46
-SMALL_UNTIL = 0.72
+TEXT_ROWS = 2  # of each batch of questions, so that text is not forgotten
+RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.3))
+SCHEDULE = Schedule(warm_up=40, decay_from=0.65)
+LOOKING_UNTIL = 0.23
+SETTLING_UNTIL = 0.43
+SMALL_UNTIL = 0.7
 SETTLED = 0.02  # rate at which the towers come to rest
 LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5}
 SETTLING = {"strips": 10, "pages": 1, "shapes": 6, "charts": 2, "clips": 4}  # pages: as reading is asked for
@@ -203,8 +204,8 @@ def teach(command: TrainCommand) -> None:
     phases = (
         Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
         Phase("settling", Looking(drawer, **SETTLING), SETTLING_UNTIL, last_rate=SETTLED),
-        Phase("small", Asking(drawer, SMALL_MIX, practice, text_rows=1, frozen=True), SMALL_UNTIL),
-        Phase("large", Asking(drawer, LARGE_MIX, practice, text_rows=2, frozen=True), 1.0),
+        Phase("small", Asking(drawer, SMALL_MIX, practice, TEXT_ROWS, frozen=True), SMALL_UNTIL),
+        Phase("large", Asking(drawer, LARGE_MIX, practice, TEXT_ROWS, frozen=True), 1.0),
     )
     options = Options(
         shape=SHAPE,

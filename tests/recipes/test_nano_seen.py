@@ -83,8 +83,8 @@ def test_letters_are_marked_where_they_stand() -> None:
     marks = cut(picture.image, picture.marks).marks
     said = [LETTERS[number - 1] for number in marks[:, :3].reshape(-1) if number > 0]
     assert sorted(said) == sorted(letter for letter in picture.answer if letter != " ")
-    assert not marks[:, [3, 4, 6]].any()  # no shapes and no bars
-    assert (marks[:, 7:] == IGNORED).all()  # and so no places
+    assert not marks[:, 3:5].any()  # no shapes
+    assert (marks[:, 6:] == IGNORED).all()  # and so no places, and no bars
 
 
 def test_shapes_are_marked_with_their_places() -> None:
@@ -109,7 +109,7 @@ def test_a_bars_letter_is_marked_with_its_value() -> None:
     seen = cut(picture.image, picture.marks)
     found = {(LETTERS[max(row[:3]) - 1], row[6]) for row in seen.marks.tolist() if row[6] > 0}
     assert found == {(mark.name, mark.value) for mark in picture.marks}
-    assert set(seen.patch_marks[:, 3].tolist()) == {0, *(mark.value for mark in picture.marks)}
+    assert set(seen.patch_marks[:, 3].tolist()) == {IGNORED, *(mark.value for mark in picture.marks)}
 
 
 def test_tones_are_marked_with_what_they_are() -> None:

@@ -6,6 +6,7 @@
 
 #include "vectors.h"
 
+#include <algorithm>
 #include <vector>
 
 constexpr int CHUNK = 2 * LANES;  // weights in a vector of words
@@ -33,23 +34,25 @@ static std::vector<float> evens_then_odds(const uint16_t *x, int rows, int64_t i
 // OUTS are, so it comes out the same alone and among others.
 template <int ROWS, int OUTS>
 static inline void block(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out) {
-    floats sums[ROWS][OUTS] = {};
+    floats sums[ROWS][OUTS] = {}, part[OUTS];
+    words pairs;
     int64_t i = 0;
     for (; i + CHUNK <= in; i += CHUNK) {
-        floats low[OUTS], high[OUTS];
         for (int o = 0; o < OUTS; ++o) {
-            words pairs;
             std::memcpy(&pairs, w + o * in + i, sizeof pairs);
-            low[o] = (floats)(pairs << 16), high[o] = (floats)(pairs & 0xffff0000);
+            part[o] = (floats)(pairs << 16);
         }
         for (int r = 0; r < ROWS; ++r) {
-            floats evens, odds;
-            std::memcpy(&evens, x + r * in + i, sizeof evens);
-            std::memcpy(&odds, x + r * in + i + LANES, sizeof odds);
-            for (int o = 0; o < OUTS; ++o) {
-                sums[r][o] += evens * low[o];
-                sums[r][o] += odds * high[o];
-            }
+            const floats evens = load(x + r * in + i);
+            for (int o = 0; o < OUTS; ++o) sums[r][o] += evens * part[o];
+        }
+        for (int o = 0; o < OUTS; ++o) {  // read again: registers are for the sums
+            std::memcpy(&pairs, w + o * in + i, sizeof pairs);
+            part[o] = (floats)(pairs & 0xffff0000);
+        }
+        for (int r = 0; r < ROWS; ++r) {
+            const floats odds = load(x + r * in + i + LANES);
+            for (int o = 0; o < OUTS; ++o) sums[r][o] += odds * part[o];
         }
     }
     for (int r = 0; r < ROWS; ++r)
@@ -60,28 +63,36 @@ static inline void block(const float *x, const uint16_t *w, uint16_t *y, int64_t
         }
 }
 
+// `count` outputs of ROWS rows.
 template <int ROWS, int OUTS>
-static void product(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t o = 0; o < out / OUTS; ++o) block<ROWS, OUTS>(x, w + OUTS * o * in, y + OUTS * o, in, out);
-    for (int64_t o = out / OUTS * OUTS; o < out; ++o) block<ROWS, 1>(x, w + o * in, y + o, in, out);
+static void outputs(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out, int64_t count) {
+    int64_t o = 0;
+    for (; o + OUTS <= count; o += OUTS) block<ROWS, OUTS>(x, w + o * in, y + o, in, out);
+    for (; o < count; ++o) block<ROWS, 1>(x, w + o * in, y + o, in, out);
 }
 
-// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous; rows is 1 to 8. More rows of x read a
-// weight that is there at once than fit into the first cache, so each part of them is used for two outputs.
+constexpr int GROUP = 4;            // rows whose sums for three outputs fit into registers
+constexpr int64_t TILE = 1 << 15;   // weights that stay in the second cache while every group of rows reads them
+
+// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous. The weights come from memory once.
 extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int rows, int64_t in, int64_t out,
                          int threads) {
     const std::vector<float> ready = evens_then_odds(x, rows, in);
-    switch (rows) {
-        case 1: return product<1, 4>(ready.data(), w, y, in, out, threads);
-        case 2: return product<2, 4>(ready.data(), w, y, in, out, threads);
-        case 3: return product<3, 4>(ready.data(), w, y, in, out, threads);
-        case 4: return product<4, 2>(ready.data(), w, y, in, out, threads);
-        case 5: return product<5, 2>(ready.data(), w, y, in, out, threads);
-        case 6: return product<6, 2>(ready.data(), w, y, in, out, threads);
-        case 7: return product<7, 2>(ready.data(), w, y, in, out, threads);
-        case 8: return product<8, 2>(ready.data(), w, y, in, out, threads);
-    }
+    const int64_t tile = TILE / in / 12 * 12 + 12;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t start = 0; start < out; start += tile)
+        for (int r = 0; r < rows; r += GROUP) {
+            const float *from = ready.data() + r * in;
+            const uint16_t *weights = w + start * in;
+            uint16_t *to = y + r * out + start;
+            const int64_t count = std::min(tile, out - start);
+            switch (std::min(rows - r, GROUP)) {
+                case 1: outputs<1, 4>(from, weights, to, in, out, count); break;
+                case 2: outputs<2, 4>(from, weights, to, in, out, count); break;
+                case 3: outputs<3, 4>(from, weights, to, in, out, count); break;
+                case 4: outputs<4, 3>(from, weights, to, in, out, count); break;
+            }
+        }
 }
 
 // One row to a root mean square of 1, times w (none: 1), in float32.

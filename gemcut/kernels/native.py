@@ -20,7 +20,7 @@ from torch import Tensor
 from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import FEW_ROWS, PageSight
 
-MOST_ROWS = 8  # of x that are multiplied while the weights are read once
+MOST_ROWS = 32  # of x that are multiplied while the weights are read once, as native.cpp has it
 SERVED_ROWS = 32  # with more, widened slices are as quick
 LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
 MOST_PARTS = 3  # of a row with scales

@@ -3,7 +3,7 @@
 Letters: N rows of the step, B sequences, P pages of the longest table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,9 +153,16 @@ def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple
     highs = places.position + 1
     if window is None:
         return np.zeros_like(highs), highs
-    for number, rows in enumerate(planned if len(highs) > len(planned) else ()):  # a row alone is no image
-        first = int(places.starts[number]) - rows.start  # the row of position 0, were it here
+    for begin, end in whole_images(planned) if len(highs) > len(planned) else ():  # a row alone is no image
+        highs[begin:end] = highs[end - 1]
+    return np.maximum(places.position - window + 1, 0), highs
+
+
+def whole_images(planned: Sequence[Rows]) -> Iterator[tuple[int, int]]:
+    """Rows begin to end - 1 of the step for each image whose rows see each other both ways."""
+    first = 0
+    for rows in planned:
         for span in rows.progress.request.media:
             if span.whole and rows.start <= span.start < rows.start + len(rows.ids):
-                highs[first + span.start : first + span.end] = span.end
-    return np.maximum(places.position - window + 1, 0), highs
+                yield first + span.start - rows.start, first + span.end - rows.start
+        first += len(rows.ids)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import torch
 from torch import Tensor
 
-from gemcut.engine.constraint import unpack
+from gemcut.engine.constraint import stack_masks, unpack
 from gemcut.engine.drafting import PagedDrafter, Speculator
 from gemcut.engine.job import Job
 from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
@@ -198,10 +198,8 @@ class _Loop:
             key = rows.progress.key
             constraint = self._samples[key].choice.constraint
             assert constraint is not None
-            row = torch.empty(self._num_words, dtype=torch.int32)
             try:
-                constraint.fill(row)
-                found[key] = row
+                found[key] = constraint.mask()
             except Exception as error:
                 failed[key] = error
         return failed, found
@@ -257,7 +255,8 @@ class _Loop:
         rows = logits if len(places) == len(logits) else logits[torch.tensor(places, device=logits.device)]
         slots = [one.slot for one in under_way]
         positions = [len(one.sample.made) for one in under_way]
-        masks = self._unpacked([permitted.get(one.key) for one in under_way], rows)
+        packed = stack_masks([permitted.get(one.key) for one in under_way], self._num_words)
+        masks = None if packed is None else unpack(packed.to(rows.device), rows.shape[-1])  # (R, V) bool
         ids = self._sampler.choose(rows, slots, positions, masks)
         self._sampler.observe(slots, ids)
         logprobs = self._sampler.logprobs(rows, slots, ids)
@@ -267,14 +266,6 @@ class _Loop:
                 one.ended = self._advance(one.sample, token_id, found)
             except Exception as error:
                 failed[one.key] = error
-
-    def _unpacked(self, rows: Sequence[Tensor | None], logits: Tensor) -> Tensor | None:
-        """Permitted tokens (R, V) bool; None where all are."""
-        if all(row is None for row in rows):
-            return None
-        free = torch.full((self._num_words,), -1, dtype=torch.int32)
-        packed = torch.stack([free if row is None else row for row in rows])
-        return unpack(packed.to(logits.device), logits.shape[-1])
 
     def _slot(self, sample: Sample, rows: Rows) -> int:
         """The sampler's slot of a running sample; those that had to give way hand theirs over."""

@@ -88,19 +88,22 @@ class Measured:
         self.prefill_s: list[float] = []
         self.decode_s: list[float] = []
         self.peak_bytes = 0.0
+        self._asked = 0  # both sides get the same prompts
 
-    def seconds(self, prompt: list[int], count: int) -> float:
-        """How long it takes to make `count` tokens after the prompt."""
+    def seconds(self, tokens: int, count: int) -> float:
+        """How long it takes to make `count` tokens after a prompt of so many, which it has not seen before."""
+        self._asked += 1
+        generator = torch.Generator().manual_seed(self._asked)
+        prompt = torch.randint(1000, 200_000, (tokens,), generator=generator).tolist()
         answer = self._side.ask({"prompt": prompt, "count": count})
         self.peak_bytes = answer["peak_bytes"]
         return float(answer["seconds"])
 
-    def round(self, prompt: list[int], tokens: int) -> None:
+    def round(self, prompt: int, tokens: int) -> None:
         """One measurement of each kind: decoding is what more tokens take than one token."""
         self.prefill_s.append(self.seconds(prompt, 1))
-        short = prompt[:CONTEXT]
-        one = self.seconds(short, 1)
-        self.decode_s.append((self.seconds(short, 1 + tokens) - one) / tokens)
+        one = self.seconds(CONTEXT, 1)
+        self.decode_s.append((self.seconds(CONTEXT, 1 + tokens) - one) / tokens)
 
 
 def bandwidth() -> float:
@@ -166,14 +169,13 @@ def main() -> None:
     if args.side:
         work(args.side, args.folder)
         return
-    prompt = torch.randint(1000, 200_000, (args.prompt,), generator=torch.Generator().manual_seed(0)).tolist()
     sides = {name: Measured(name, args.folder, args.threads) for name in ("gemcut", "transformers")}
     for side in sides.values():
-        side.seconds(prompt[:CONTEXT], 2)  # warm
+        side.seconds(CONTEXT, 2)  # warm
     memory, matrix = [], []
     for _ in range(args.rounds):
         for side in sides.values():
-            side.round(prompt, args.tokens)
+            side.round(args.prompt, args.tokens)
         memory.append(bandwidth())
         matrix.append(matrix_rate())
     print(*report(sides, args.prompt, memory, matrix), sep="\n")

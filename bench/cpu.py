@@ -91,7 +91,7 @@ class Measured:
         self._asked = 0  # both sides get the same prompts
 
     def seconds(self, tokens: int, count: int) -> float:
-        """How long it takes to make `count` tokens after a prompt of so many, which it has not seen before."""
+        """How long `count` tokens take after a prompt of so many that it has not seen before."""
         self._asked += 1
         generator = torch.Generator().manual_seed(self._asked)
         prompt = torch.randint(1000, 200_000, (tokens,), generator=generator).tolist()

@@ -1,25 +1,29 @@
 """Prefill and decode of every size on a CUDA GPU, against the memory's floor and the installed transformers.
 
-    python -m bench.gpu [SIZE ...] [--contexts 128 32768] [--tokens 64]
+    python -m bench.gpu [SIZE ...] [--contexts 128 32768] [--tokens 64] [--batches 1 16 64 256] [--paged 1024]
 
 Weights are random, in bfloat16, made on the device from the configs in the package, so nothing is downloaded.
-Batch 1.  The floor is the time to read every weight that a token needs and the keys and values of its context
-at the bandwidth of a copy, measured in the same run.  Needs torch, safetensors and tokenizers.  transformers
-is measured where it is installed; what it cannot do (memory, another version's ways) is said and left out.
-Without a GPU it says so and does nothing.
+First the naive loop, batch 1, beside transformers where that is installed; what it cannot do (memory, another
+version's ways) is said and left out.  Then steps over pages (bench/paged.py) of the batches that fit, each
+sequence with so many tokens of context, launched one kernel at a time and recorded, and attention alone
+beside its plain form.  The floor is the time to read every weight that a step needs, and the keys and values
+of its contexts, at the bandwidth of a copy, measured in the same run.  Needs torch, triton, safetensors and
+tokenizers.  Without a GPU it says so and does nothing.
 """
 
 import argparse
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bench import paged
 from gemcut.config import MediaTokens, ModelConfig, TextConfig
+from gemcut.engine.graphs import cuda_recorder, recorder_for
 from gemcut.family import family, kv_bytes
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import PlainCache, next_step
@@ -69,6 +73,11 @@ def build_ours(text: TextConfig, device: torch.device) -> Gemma4:
 
 def read_bytes(model: Gemma4, context: int) -> int:
     """What a token must read: the weights it touches, and the keys and values of its context."""
+    return weight_bytes(model, 1) + kv_bytes(model.config.text, context)
+
+
+def weight_bytes(model: Gemma4, rows: int) -> int:
+    """The weights that a step of so many rows touches; each row picks its experts for itself."""
     text = model.config.text
     total = 0
     for name, parameter in model.named_parameters():
@@ -76,9 +85,9 @@ def read_bytes(model: Gemma4, context: int) -> int:
         if "embed_tokens_per_layer" in name:
             share = 0.0
         elif ".experts." in name and text.experts is not None:
-            share = text.experts.top_k_experts / text.experts.num_experts
+            share = 1 - (1 - text.experts.top_k_experts / text.experts.num_experts) ** rows
         total += int(share * parameter.numel() * parameter.element_size())
-    return total + kv_bytes(text, context)
+    return total
 
 
 def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -173,6 +182,37 @@ def _restore_buffers(model: torch.nn.Module, device: torch.device) -> None:
             module.embed_scale = torch.tensor(module.scalar_embed_scale, device=device)
 
 
+def measure_paged(
+    model: Gemma4, batches: list[int], context: int, rate: float, device: torch.device
+) -> Iterator[tuple[paged.Decode, list[paged.Attended]]]:
+    """Steps over pages and attention alone, for each batch up to the first that does not fit into memory."""
+    for batch in batches:
+        try:
+            bench = paged.Bench(model, batch, context)
+            record = recorder_for(model, bench.cache)
+            num_bytes = weight_bytes(model, batch) + batch * paged.step_bytes(model.config.text, context)
+
+            def time_of(run: Callable[[], object]) -> float:
+                return seconds(run, device, 5)
+
+            decode = bench.measure(record, time_of, num_bytes / rate)
+            if record is None and device.type == "cuda":
+                record = cuda_recorder()  # attention can be recorded where the whole step cannot
+            yield decode, bench.attention(record or (lambda run: run), time_of)
+        except torch.OutOfMemoryError:
+            print(f"a batch of {batch} with {context} tokens each does not fit")
+            return
+        finally:
+            bench = record = None
+            free_memory()
+
+
+def free_memory() -> None:
+    """Gives back what nothing refers to any more."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
 def bandwidth(device: torch.device, num_bytes: int = 2**32) -> float:
     """Bytes a second that a copy on the device reads and writes."""
     source = torch.empty(num_bytes, dtype=torch.uint8, device=device)
@@ -206,6 +246,8 @@ def main() -> None:
     parser.add_argument("sizes", nargs="*", metavar="SIZE", help=f"of {', '.join(SIZES)}; all without one")
     parser.add_argument("--contexts", type=int, nargs="+", default=[128, 32768])
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
+    parser.add_argument("--paged", type=int, default=1024, metavar="TOKENS", help="of each in a batch")
     args = parser.parse_args()
     sizes = [family(name) for name in args.sizes or SIZES]
     if not torch.cuda.is_available():
@@ -221,16 +263,19 @@ def main() -> None:
         model = build_ours(text, device)
         model_bytes = {context: read_bytes(model, context) for context in args.contexts}
         ours = measure_ours(model, args.contexts, args.tokens, device)
+        free_memory()
+        for decode, attended in measure_paged(model, args.batches, args.paged, rate, device):
+            print(
+                decode.line(row.name), *(each.line(row.name, rate) for each in attended), sep="\n", flush=True
+            )
         del model
-        gc.collect()
-        torch.cuda.empty_cache()
+        free_memory()
         theirs = None
         try:
             theirs = measure_theirs(text, args.contexts, args.tokens, device)
         except Exception as problem:  # whatever its version: our own figures are still to be printed
             print(f"{row.name}: transformers was not measured: {type(problem).__name__}: {problem}")
-        gc.collect()
-        torch.cuda.empty_cache()
+        free_memory()
         print(*lines(row.name, model_bytes, ours, theirs, rate), sep="\n", flush=True)
 
 

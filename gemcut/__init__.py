@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gemcut import errors
     from gemcut.api import Gemma
-    from gemcut.engine.sampling import SamplingParams
+    from gemcut.engine.sampling_params import SamplingParams
     from gemcut.media.video import VideoOptions
     from gemcut.prompt.media import MediaOptions
     from gemcut.prompt.messages import Message
@@ -20,7 +20,7 @@ _HOMES = {
     "Gemma": "gemcut.api",
     "MediaOptions": "gemcut.prompt.media",
     "Message": "gemcut.prompt.messages",
-    "SamplingParams": "gemcut.engine.sampling",
+    "SamplingParams": "gemcut.engine.sampling_params",
     "VideoOptions": "gemcut.media.video",
 }
 

@@ -1,118 +1,52 @@
 """`Gemma`: a model in the hands of a Python user."""
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from threading import Event
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from gemcut.engine.media_encoder import MediaEncoder
-from gemcut.engine.naive import Token, check_prompt, generate
-from gemcut.engine.sampling import Sampler, SamplingParams
-from gemcut.engine.stop_strings import StopStrings
-from gemcut.errors import PromptError
+from gemcut.engine.constraint import reply_grammar
+from gemcut.engine.generator import Generator
+from gemcut.engine.logprobs import TokenLogprobs
+from gemcut.engine.memory import MemoryPlan
+from gemcut.engine.naive import Token, check_prompt
+from gemcut.engine.options import EngineOptions
+from gemcut.engine.sampling_params import SamplingParams
+from gemcut.engine.stop_conditions import StopConditions
+from gemcut.engine.token_stream import TokenStream
+from gemcut.errors import BadSampling, BatchFailed, EngineFailed, GemcutError, PromptError
 from gemcut.load import Dtype, Loaded, load
+from gemcut.many import Question, ReplyOptions, in_turn, shown, until
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
+from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
-from gemcut.prompt.messages import Conversation, ToolCall, with_media
-from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
+from gemcut.prompt.messages import Conversation, with_media
+from gemcut.prompt.parse import ReplyParser
 from gemcut.prompt.text_stream import TextStream
 from gemcut.prompt.tokenizer import Tokenizer
 from gemcut.prompt.tools import Tools
-
-FinishReason = Literal["stop", "length", "tool_calls"]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens read and made."""
-
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long a reply took.
-
-    first_token_s: until the first token was there, the prompt's reading included.
-    tokens_per_s: of the tokens after the first; 0 where there were none.
-    """
-
-    first_token_s: float
-    tokens_per_s: float
-
-
-@dataclass(frozen=True)
-class Finish:
-    """How a reply ended.
-
-    reason: "stop" at the model's own end or at a stop text, "length" at max_tokens or a full context,
-    "tool_calls" where the model waits for the results of its calls.
-    """
-
-    reason: FinishReason
-    usage: Usage
-    timing: Timing
-
-
-@dataclass(frozen=True)
-class Delta:
-    """One piece of a reply as it comes.
-
-    kind: "text" and "thought" carry `text`; "tool_call" carries `tool_call`; "malformed_call" carries in
-    `text` what the model wrote where a call should be; "finish" comes last and carries `finish`.
-    """
-
-    kind: Literal["text", "thought", "tool_call", "malformed_call", "finish"]
-    text: str = ""
-    tool_call: ToolCall | None = None
-    finish: Finish | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A whole reply."""
-
-    text: str
-    thoughts: str
-    tool_calls: tuple[ToolCall, ...]
-    malformed_calls: tuple[str, ...]
-    finish_reason: FinishReason
-    usage: Usage
-    timing: Timing
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What follows a raw prompt.
-
-    token_ids: as made, a closing stop token included.  logprobs: natural log of each one's probability by
-    the model.
-    text: their text without control tokens, ended before a stop text.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    finish_reason: FinishReason
+from gemcut.reply import Clock, Completion, Delta, Finish, Reply, Usage, deltas_of, whole_reply
 
 
 class Gemma:
     """A loaded model: replies, streams, completions, logits.
 
-    Between calls it keeps only the latest media, prepared and as soft tokens; many threads may hold one.
+    Many threads may hold one: what they ask runs together, in the engine's own thread.  Between calls it
+    keeps the latest media, and keys and values of prompts in the memory that the engine has for them.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, engine: EngineOptions | None = None) -> None:
         self._loaded = loaded
         self.config = loaded.config
         self.model = loaded.model
-        self._encoder = MediaEncoder(loaded.model)
+        self._generator = Generator(loaded, EngineOptions() if engine is None else engine)
         self._read_media: Latest[Read] = Latest(KEPT_BYTES)
 
     @classmethod
@@ -123,14 +57,26 @@ class Gemma:
         device: str | None = None,
         dtype: Dtype | None = None,
         offline: bool = False,
+        drafter: str | None = None,
+        engine: EngineOptions | None = None,
     ) -> "Gemma":
         """A model by size ("nano", "e2b", "e4b", "12b", "26b", "31b"), hub id or folder.
 
         device: None takes a GPU where there is one.  dtype: None takes what the checkpoint's config says.
-        offline: never ask the network.
+        offline: never ask the network.  drafter: the model's assistant, which guesses tokens ahead: a size,
+        hub id or folder.  engine: how many requests run together, in how much memory, with how many guesses.
         Raises UnknownModel, CheckpointError (with what to do) and BadOption.
         """
-        return cls(load(source, device=device, dtype=dtype, offline=offline))
+        return cls(load(source, device=device, dtype=dtype, offline=offline, drafter=drafter), engine)
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """The memory for keys and values; its `lines()` tell what fits.  Raises BadOption for too little."""
+        return self._generator.memory
+
+    def close(self) -> None:
+        """Ends the engine; whoever waits for tokens gets EngineFailed."""
+        self._generator.close()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -168,21 +114,23 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Reply:
-        """The model's whole answer; see `stream`."""
-        conversation = with_media(messages, images, audio, videos)
-        deltas = list(self.stream(conversation, tools=tools, think=think, media=media, sampling=sampling))
-        finish = deltas[-1].finish
-        assert finish is not None, "a stream ends with its finish"
-        return Reply(
-            text="".join(delta.text for delta in deltas if delta.kind == "text"),
-            thoughts="".join(delta.text for delta in deltas if delta.kind == "thought"),
-            tool_calls=tuple(delta.tool_call for delta in deltas if delta.tool_call is not None),
-            malformed_calls=tuple(delta.text for delta in deltas if delta.kind == "malformed_call"),
-            finish_reason=finish.reason,
-            usage=finish.usage,
-            timing=finish.timing,
+        """The model's whole answer; see `stream`.  With n above 1, the first of so many."""
+        return self._whole(
+            with_media(messages, images, audio, videos),
+            tools=tools,
+            think=think,
+            media=media,
+            schema=schema,
+            regex=regex,
+            grammar=grammar,
+            constrain_tools=constrain_tools,
+            sampling=sampling,
         )
 
     def stream(
@@ -195,6 +143,10 @@ class Gemma:
         tools: Tools | None = None,
         think: bool = False,
         media: MediaOptions | None = None,
+        schema: Schema | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        constrain_tools: bool = True,
         sampling: SamplingParams | None = None,
     ) -> Iterator[Delta]:
         """The model's answer piece by piece, the last piece saying how it ended.
@@ -202,40 +154,110 @@ class Gemma:
         messages: a string, or a list of messages in OpenAI's shape.  images, audio, videos: paths, URLs,
         bytes, PIL images or arrays that go into the last user's message.  tools: JSON schemas or typed
         functions.  think: let the model think before it answers.  media: how images, sound and video are
-        read.  sampling: None takes the model's own defaults.
-        Raises PromptError, BadMedia and BadSampling before the first piece.
+        read.
+        schema, regex, grammar: what the answer's text must follow, one of them: a JSON schema or a pydantic
+        model, a regular expression for the whole text, a context-free grammar in Lark's syntax. Thoughts come
+        before it.  constrain_tools: whether calls can only be those that the tools declare.
+        sampling: None takes the model's own defaults.
+        Raises PromptError, BadMedia, BadConstraint and BadSampling before the first piece.
         """
-        clock = _Clock()
-        conversation = with_media(messages, images, audio, videos)
-        prompt = self.prompt(conversation, tools=tools, think=think, media=media)
-        params = SamplingParams() if sampling is None else sampling
-        check_prompt(prompt.token_ids, self.config.text.max_position_embeddings, new_tokens=1)
-        return self._stream(prompt, params, self._tokens(prompt, params), clock)
-
-    def _stream(
-        self, prompt: Prompt, params: SamplingParams, tokens: Iterator[Token], clock: "_Clock"
-    ) -> Iterator[Delta]:
-        parser = ReplyParser(self.tokenizer, prompt.token_ids)
-        stops = StopStrings(params.stop)
-        last, called = None, False
-        for token in tokens:
-            clock.tick()
-            last = token.id
-            for delta in _deltas(parser.push(token.id), stops):
-                called = called or delta.kind == "tool_call"
-                yield delta
-            if stops.found or parser.ended:
-                break
-        ended = parser.ended
-        for delta in _deltas(parser.finish(), stops):
-            called = called or delta.kind == "tool_call"
-            yield delta
-        if rest := stops.finish():
-            yield Delta("text", rest)
-        usage = Usage(len(prompt.token_ids), clock.count)
-        yield Delta(
-            "finish", finish=Finish(self._reason(last, stops.found or ended, called), usage, clock.timing())
+        if sampling is not None and sampling.n > 1:
+            raise BadSampling(f"n is {sampling.n} and a stream is one reply; use reply(), or leave out n")
+        start = self._prepare(
+            with_media(messages, images, audio, videos),
+            tools=tools,
+            think=think,
+            media=media,
+            schema=schema,
+            regex=regex,
+            grammar=grammar,
+            constrain_tools=constrain_tools,
+            sampling=sampling,
         )
+        return _flat(start)
+
+    def batch(
+        self, conversations: Sequence[Conversation], *, progress: bool = True, **options: Unpack[ReplyOptions]
+    ) -> list[Reply]:
+        """The replies to many conversations, made together, in the conversations' order.
+
+        progress: show a bar on stderr, where that is a terminal.  options: as of `reply`, for all of them.
+        Raises BatchFailed once all is done where any of them failed; it holds the replies to the others.
+        """
+        questions = [Question(conversation, options) for conversation in conversations]
+        made: dict[int, Reply | GemcutError] = dict(shown(self.replies(questions), len(questions), progress))
+        failed = {place: result for place, result in made.items() if isinstance(result, GemcutError)}
+        replies = [made[place] for place in range(len(questions))]
+        if failed:
+            raise BatchFailed([None if isinstance(r, GemcutError) else r for r in replies], failed)
+        return [reply for reply in replies if isinstance(reply, Reply)]
+
+    def replies(self, questions: Iterable[Question]) -> Iterator[tuple[int, Reply | GemcutError]]:
+        """The replies to many questions as they are made, each with its question's place, or what went wrong.
+
+        Questions are taken as the engine has room for them.  Who stops reading ends those under way.
+        """
+        stopping = Event()
+        most = 2 * self._generator.limits.max_running  # one half runs, the other is read meanwhile
+        with ThreadPoolExecutor(most, "gemcut-batch") as pool:
+            try:
+                yield from in_turn(pool, most, questions, lambda question: self._result(question, stopping))
+            finally:
+                stopping.set()
+
+    def _result(self, question: Question, stopping: Event) -> Reply | GemcutError:
+        """A reply, or what went wrong with this question alone."""
+        try:
+            return self._whole(question.messages, stopping, **question.options)
+        except EngineFailed:
+            raise  # it would be the same for all others
+        except GemcutError as error:
+            return error
+
+    def _whole(
+        self, messages: Conversation, stopping: Event | None = None, **options: Unpack[ReplyOptions]
+    ) -> Reply:
+        samples = self._prepare(messages, **options)()
+        first, *others = [whole_reply(until(stopping, deltas)) for deltas in samples]
+        return replace(first, others=tuple(others))
+
+    def _prepare(
+        self, messages: Conversation, **options: Unpack[ReplyOptions]
+    ) -> Callable[[], Iterator[Iterator[Delta]]]:
+        """What starts a request and gives the pieces of its samples.  Raises what is wrong with it."""
+        clock = Clock()
+        given = options.get("sampling")
+        params = SamplingParams() if given is None else given
+        tools, think = options.get("tools"), options.get("think", False)
+        held = tools if options.get("constrain_tools", True) else None
+        text = options.get("schema"), options.get("regex"), options.get("grammar")
+        choosing = self._generator.chat_choosing(params, reply_grammar(*text, held), think)
+        prompt = self.prompt(messages, tools=tools, think=think, media=options.get("media"))
+        start = self._generator.prepare(prompt, choosing)
+        return lambda: (self._deltas(stream, prompt, choosing.stops(), clock.again()) for stream in start())
+
+    def _deltas(
+        self, stream: TokenStream, prompt: Prompt, stops: StopConditions, clock: Clock
+    ) -> Iterator[Delta]:
+        """The pieces of a reply.  Who stops reading them ends it."""
+        parser = ReplyParser(self.tokenizer, prompt.token_ids)
+        waiting: list[TokenLogprobs] = []  # of tokens that gave no piece yet
+        with closing(stream):
+            for token in stream:
+                clock.tick()
+                stops.push(token.id, token.ends)
+                waiting += [] if token.logprobs is None else [token.logprobs]
+                for delta in deltas_of([] if stops.at_stop_id else parser.push(token.id), stops):
+                    yield replace(delta, logprobs=tuple(waiting)) if waiting else delta
+                    waiting.clear()
+                if stops.over:
+                    break
+        yield from deltas_of(parser.finish(), stops)
+        if rest := stops.flush():
+            yield Delta("text", rest)
+        usage = Usage(len(prompt.token_ids), clock.count, stream.num_cached)
+        finish = Finish(stops.reason, usage, clock.timing())
+        yield Delta("finish", finish=finish, logprobs=tuple(waiting))
 
     def complete(
         self, prompt: str | Sequence[int] | Prompt, *, sampling: SamplingParams | None = None
@@ -246,21 +268,30 @@ class Gemma:
         Raises EmptyPrompt, PromptTooLong, PromptError for an id that the model does not have, BadSampling.
         """
         params = SamplingParams() if sampling is None else sampling
-        text_stream, stops = TextStream(self.tokenizer), StopStrings(params.stop)
+        given, choosing = self._prompt(prompt), self._generator.choosing(params)
+        streams = self._generator.prepare(given, choosing)()
+        first, *others = [self._complete(stream, choosing.stops()) for stream in streams]
+        return replace(first, others=tuple(others))
+
+    def _complete(self, stream: TokenStream, stops: StopConditions) -> Completion:
+        text_stream = TextStream(self.tokenizer)
         tokens: list[Token] = []
         text = ""
-        for token in self._tokens(self._prompt(prompt), params):
-            tokens.append(token)
-            text += stops.push(text_stream.push(token.id))
-            if stops.found:
-                break
-        text += stops.push(text_stream.finish()) + stops.finish()
-        last = tokens[-1].id if tokens else None
+        with closing(stream):
+            for token in stream:
+                tokens.append(token)
+                stops.push(token.id, token.ends)
+                text += "" if stops.at_stop_id else stops.show(text_stream.push(token.id))
+                if stops.over:
+                    break
+        text += stops.show(text_stream.finish()) + stops.flush()
         return Completion(
             text=text,
             token_ids=tuple(token.id for token in tokens),
-            logprobs=tuple(token.logprob for token in tokens),
-            finish_reason=self._reason(last, stops.found, called=False),
+            finish_reason=stops.reason,
+            logprobs=tuple(token.logprobs for token in tokens if token.logprobs is not None),
+            prompt_logprobs=tuple(stream.prompt_logprobs),
+            others=(),
         )
 
     def logits(self, prompt: Sequence[int] | Prompt) -> Tensor:
@@ -271,7 +302,7 @@ class Gemma:
         with torch.inference_mode():
             ids = torch.tensor(given.token_ids, device=device)
             step = whole_sequences([len(ids)], self.config.text, device, self.model.image_blocks(ids))
-            soft = self._encoder.encode(given.media)
+            soft = self._generator.encoder.encode(given.media)
             embedded = self.model.embed_with_soft_tokens(ids, soft) if len(soft) else self.model.embed(ids)
             return self.model.logits(self.model(embedded, step)).float()
 
@@ -305,52 +336,8 @@ class Gemma:
             )
         return ids
 
-    def _tokens(self, prompt: Prompt, params: SamplingParams) -> Iterator[Token]:
-        generation = self._loaded.generation
-        sampler = Sampler.resolve(params, generation)
-        soft = self._encoder.encode(prompt.media)
-        return generate(self.model, prompt.token_ids, soft, sampler, generation.stop_ids, params.max_tokens)
 
-    def _reason(self, last: int | None, ended: bool, called: bool) -> FinishReason:
-        if not ended and last not in self._loaded.generation.stop_ids:
-            return "length"
-        return "tool_calls" if called else "stop"
-
-
-class _Clock:
-    """Counts tokens and when they came."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._start = self._first = self._last = time.perf_counter()
-
-    def tick(self) -> None:
-        self._last = time.perf_counter()
-        if self.count == 0:
-            self._first = self._last
-        self.count += 1
-
-    def timing(self) -> Timing:
-        decoding = self._last - self._first
-        rate = (self.count - 1) / decoding if decoding > 0 else 0.0
-        return Timing(first_token_s=self._first - self._start, tokens_per_s=rate)
-
-
-def _deltas(events: Sequence[object], stops: StopStrings) -> Iterator[Delta]:
-    """The parser's events as pieces of the reply; stop texts end its text and hide what is behind.
-
-    Text that is held back as a stop's possible beginning is shown before anything that is no text.
-    """
-    for event in events:
-        if not isinstance(event, TextDelta) and (rest := stops.finish()):
-            yield Delta("text", rest)
-        match event:
-            case TextDelta(text):
-                if shown := stops.push(text):
-                    yield Delta("text", shown)
-            case ThoughtDelta(text) if not stops.found:
-                yield Delta("thought", text)
-            case ToolCallParsed(call) if not stops.found:
-                yield Delta("tool_call", tool_call=call)
-            case ToolCallMalformed(raw, _) if not stops.found:
-                yield Delta("malformed_call", raw)
+def _flat(start: Callable[[], Iterator[Iterator[Delta]]]) -> Iterator[Delta]:
+    """The pieces of a request that is started with the first of them."""
+    for deltas in start():
+        yield from deltas

@@ -45,7 +45,8 @@ class TextConfig:
     global_head_dim: int  # of full-attention layers
     sliding_window: int  # tokens a sliding layer sees, the token itself included
     attention_k_eq_v: bool  # full-attention layers have no v_proj: V is the normalised output of k_proj
-    num_kv_shared_layers: int  # the last n layers reuse the K and V of an earlier layer of their kind
+    num_kv_shared_layers: int  # the last n layers reuse the K and V of an earlier layer of their kind; all
+    # layers in a drafter, which reads its target's
     use_double_wide_mlp: bool  # the shared layers' feed-forward is twice as wide
     hidden_size_per_layer_input: int  # width of the per-layer embeddings, 0 without them
     vocab_size_per_layer_input: int  # rows of the per-layer table; meaningless without it
@@ -53,7 +54,7 @@ class TextConfig:
     bidirectional_images: bool  # sliding layers see a whole image at once
     local_rope: Rope
     global_rope: Rope
-    final_logit_softcapping: float
+    final_logit_softcapping: float | None  # None: logits are not capped (drafters)
     rms_norm_eps: float
     max_position_embeddings: int
     pad_token_id: int
@@ -154,6 +155,24 @@ class ModelConfig:
     audio: AudioTowerConfig | AudioFrameConfig | None
     media_tokens: MediaTokens
     soft_tokens_per_image: int
+    dtype: Literal["bfloat16", "float16", "float32"]  # of the weights on disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClustersConfig:
+    """The clusters that a drafter's output head chooses among before it looks at tokens (E2B, E4B)."""
+
+    num_centroids: int
+    centroid_intermediate_top_k: int  # clusters whose tokens are looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrafterConfig:
+    """An assistant model, which drafts tokens for one target model and reads that model's K and V."""
+
+    text: TextConfig
+    backbone_hidden_size: int  # the target's hidden_size
+    clusters: ClustersConfig | None
     dtype: Literal["bfloat16", "float16", "float32"]  # of the weights on disk
 
 

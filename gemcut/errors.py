@@ -15,15 +15,22 @@ code 2.
     │   ├── BadMessages            messages that are not in OpenAI's shape
     │   ├── EmptyPrompt            nothing to read
     │   ├── PromptTooLong          more tokens than the context holds
+    │   ├── RequestTooLarge        more tokens than the engine's memory for keys and values holds
     │   ├── BadTools               a tool that is neither a JSON schema nor a typed function
     │   ├── TemplateFailed         the chat template raised or does not compile
     │   ├── BadTokenizer           tokenizer files that are missing, damaged or of another model
     │   ├── UnsupportedInput       a kind of input this model does not take
     │   └── BadMedia               an image, sound or video that cannot be read, or is too large
     ├── BadSampling            options of sampling that are out of range or contradict each other
+    ├── BadConstraint          a schema, expression or grammar that cannot be enforced
     ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
-    └── BadTraining            training data or options that cannot be used
+    ├── BadTraining            training data or options that cannot be used
+    ├── BatchFailed            some questions of a batch could not be answered
+    └── EngineFailed           the engine has stopped: it was closed, or met a fault of its own
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class GemcutError(Exception):
@@ -74,6 +81,10 @@ class PromptTooLong(PromptError):
     """The prompt has more tokens than the context holds."""
 
 
+class RequestTooLarge(PromptError):
+    """The request could not run even alone: the memory for keys and values is too small for it."""
+
+
 class BadTools(PromptError):
     """A tool is neither a JSON schema nor a typed Python function."""
 
@@ -98,9 +109,33 @@ class BadSampling(GemcutError):
     """Sampling options are out of range or contradict each other."""
 
 
+class BadConstraint(GemcutError):
+    """A JSON schema, regular expression or grammar that cannot be enforced on a reply."""
+
+
 class BadOption(GemcutError):
     """An option cannot be met: a device, a dtype, a command-line flag."""
 
 
 class BadTraining(GemcutError):
     """Training data or options cannot be used."""
+
+
+class BatchFailed(GemcutError):
+    """Some questions of a batch could not be answered.
+
+    replies: to all questions, in their order, None for those that failed.  errors: what went wrong, by place.
+    """
+
+    def __init__(self, replies: Sequence[Any], errors: Mapping[int, GemcutError]) -> None:
+        place, first = min(errors.items())
+        super().__init__(
+            f"{len(errors)} of {len(replies)} questions failed, the first at place {place}: {first}; the "
+            "error's `replies` has the others, its `errors` what went wrong"
+        )
+        self.replies = list(replies)
+        self.errors = dict(errors)
+
+
+class EngineFailed(GemcutError):
+    """The engine has stopped: it was closed, or met a fault of its own."""

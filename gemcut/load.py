@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from gemcut.checkpoint.config_file import read_config, read_generation_config
-from gemcut.checkpoint.find import find_checkpoint
+from gemcut.checkpoint.drafter_section import read_drafter_config
+from gemcut.checkpoint.find import find_checkpoint, find_drafter
 from gemcut.checkpoint.weights import TensorInfo, WeightFiles
-from gemcut.config import GenerationConfig, ModelConfig
-from gemcut.errors import BadConfig, BadOption, BadTokenizer, WeightMismatch
+from gemcut.config import DrafterConfig, GenerationConfig, ModelConfig, TextConfig
+from gemcut.errors import BadConfig, BadOption, BadTokenizer, BadWeightFile, WeightMismatch
+from gemcut.model.drafter import Drafter
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.layer_plan import unused_tensors
 from gemcut.prompt.template import ChatTemplate
@@ -20,6 +22,17 @@ from gemcut.prompt.tokenizer import Tokenizer
 
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
 PER_LAYER_TABLE = "model.language_model.embed_tokens_per_layer.weight"
+FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+SHARED_NUMBERS = (  # in which a drafter must be like its target
+    "vocab_size",
+    "num_key_value_heads",
+    "num_global_key_value_heads",
+    "head_dim",
+    "global_head_dim",
+    "sliding_window",
+    "local_rope",
+    "global_rope",
+)
 
 
 @dataclass(frozen=True)
@@ -32,16 +45,22 @@ class Loaded:
     model: Gemma4
     tokenizer: Tokenizer
     template: ChatTemplate
+    drafter: Drafter | None
 
 
-def load(source: str, *, device: str | None, dtype: Dtype | None, offline: bool) -> Loaded:
+def load(
+    source: str, *, device: str | None, dtype: Dtype | None, offline: bool, drafter: str | None = None
+) -> Loaded:
     """A model from a size's name, a hub id or a folder.
 
     device: None takes a GPU where there is one.  dtype: None takes what config.json says.
+    drafter: the model's assistant, likewise.
     Raises the errors of gemcut.errors for anything that is missing, damaged or impossible.
     """
     folder = find_checkpoint(source, offline=offline)
+    beside = None if drafter is None else find_drafter(drafter, offline=offline)
     config = read_config(folder)
+    place, kind = pick_device(device), pick_dtype(dtype, config)
     generation = read_generation_config(folder)
     tokenizer = Tokenizer.from_folder(folder)
     _check_ids(folder, config.text.vocab_size, tokenizer, generation)
@@ -49,7 +68,8 @@ def load(source: str, *, device: str | None, dtype: Dtype | None, offline: bool)
         folder=folder,
         config=config,
         generation=generation,
-        model=load_model(folder, config, pick_device(device), pick_dtype(dtype, config)),
+        drafter=None if beside is None else load_drafter(beside, config.text, place, kind),
+        model=load_model(folder, config, place, kind),
         tokenizer=tokenizer,
         template=ChatTemplate.from_folder(folder),
     )
@@ -112,48 +132,92 @@ def load_model(folder: Path, config: ModelConfig, device: torch.device, dtype: t
     """
     with torch.device("meta"):
         model = Gemma4(config).to(dtype)
-    wanted = dict(model.named_parameters())
+    _fill(model, folder, device, unused_tensors(config.text))
+    return model.eval().requires_grad_(False)
+
+
+def load_drafter(folder: Path, target: TextConfig, device: torch.device, dtype: torch.dtype) -> Drafter:
+    """The drafter in a folder, ready to draft for that target.
+
+    Raises BadConfig where it was made for another target, WeightMismatch, BadWeightFile, CheckpointNotFound.
+    """
+    config = read_drafter_config(folder)
+    _check_target(folder, config, target)
+    with torch.device("meta"):
+        drafter = Drafter(config).to(dtype)
+    _fill(drafter, folder, device, frozenset())
+    if config.clusters is not None:
+        ordering = drafter.masked_embedding.token_ordering
+        if not ordering.sort().values.equal(torch.arange(len(ordering), device=device)):
+            raise BadWeightFile(
+                f"masked_embedding.token_ordering in {folder} does not name each of the {len(ordering)}"
+                " tokens once; download it again"
+            )
+    return drafter.eval().requires_grad_(False)
+
+
+def _check_target(folder: Path, config: DrafterConfig, target: TextConfig) -> None:
+    """Raises BadConfig unless the drafter takes the rows, keys and tokens of this target."""
+    pairs: dict[str, tuple[object, object]] = {
+        "backbone_hidden_size": (config.backbone_hidden_size, target.hidden_size)
+    }
+    pairs |= {name: (getattr(config.text, name), getattr(target, name)) for name in SHARED_NUMBERS}
+    kinds = sorted(set(target.layer_types[: target.first_shared_layer]))
+    pairs["kinds of layers"] = sorted({*config.text.layer_types, *kinds}), kinds
+    said = [f"{name} is {own} and the target's {its}" for name, (own, its) in pairs.items() if own != its]
+    if said:
+        raise BadConfig(
+            f"the drafter in {folder} was made for another model: {'; '.join(said)};"
+            " name the assistant of this size"
+        )
+
+
+def _fill(model: nn.Module, folder: Path, device: torch.device, unused: frozenset[str]) -> None:
+    """Give a model on the meta device its weights.  unused: names that the files may hold beside them."""
+    wanted = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     files = WeightFiles.open(folder)
-    _check_tensors(folder, wanted, files.tensors, config)
+    _check_tensors(folder, wanted, files.tensors, unused)
     mapped = {
         name
-        for name in wanted
-        if device.type == "cpu" and (name == PER_LAYER_TABLE or files.tensors[name].dtype == dtype)
+        for name, tensor in wanted.items()
+        if device.type == "cpu" and (name == PER_LAYER_TABLE or files.tensors[name].dtype == tensor.dtype)
     }
     for name in mapped:
         _place(model, name, files.mapped(name))
     for name, tensor in files.stream(wanted.keys() - mapped):
-        _place(model, name, torch.empty(tensor.shape, dtype=dtype, device=device).copy_(tensor))
-    return model.eval().requires_grad_(False)
+        _place(model, name, torch.empty(tensor.shape, dtype=wanted[name].dtype, device=device).copy_(tensor))
 
 
-def _place(model: Gemma4, name: str, tensor: Tensor) -> None:
+def _place(model: nn.Module, name: str, tensor: Tensor) -> None:
     owner, _, leaf = name.rpartition(".")
-    model.get_submodule(owner).register_parameter(leaf, nn.Parameter(tensor, requires_grad=False))
+    if tensor.is_floating_point():
+        model.get_submodule(owner).register_parameter(leaf, nn.Parameter(tensor, requires_grad=False))
+    else:
+        model.get_submodule(owner).register_buffer(leaf, tensor)
 
 
 def _check_tensors(
-    folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, TensorInfo], config: ModelConfig
+    folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, TensorInfo], unused: frozenset[str]
 ) -> None:
-    """Raises WeightMismatch unless the files hold the model's tensors, in their shapes, and no others.
-
-    Tolerated: K and V that shared layers do not use.
-    """
-    unused = unused_tensors(config.text)
-    left = [name for name in found if name not in wanted and name not in unused]
+    """Raises WeightMismatch unless the files hold the model's tensors, in their shapes, and no others."""
+    both = [(name, tensor, found[name]) for name, tensor in wanted.items() if name in found]
     problems = {
         "lacks": [name for name in wanted if name not in found],
-        "has, unknown to this model,": left,
+        "has, unknown to this model,": [name for name in found if name not in wanted and name not in unused],
         "has in another shape": [
-            f"{name} {list(found[name].shape)} for {list(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in found and found[name].shape != tuple(tensor.shape)
+            f"{name} {list(info.shape)} for {list(tensor.shape)}"
+            for name, tensor, info in both
+            if info.shape != tuple(tensor.shape)
         ],
         "has in a dtype that is no float": [
-            f"{name} {found[name].dtype}"
-            for name in wanted
-            if name in found
-            and found[name].dtype not in (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+            f"{name} {info.dtype}"
+            for name, tensor, info in both
+            if tensor.is_floating_point() and info.dtype not in FLOATS
+        ],
+        "has in a dtype that is not int64": [
+            f"{name} {info.dtype}"
+            for name, tensor, info in both
+            if tensor.dtype == torch.int64 and info.dtype != torch.int64
         ],
     }
     said = [f"{what} {_few(names)}" for what, names in problems.items() if names]

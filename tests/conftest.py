@@ -1,11 +1,15 @@
 """What all tests share."""
 
+import os
 from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: its kernels run on the CPU
 
 import pytest
 import torch
 
 import gemcut
+from gemcut.kernels.native import Native, native
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits, and for long where the machine is busy
 
@@ -26,3 +30,11 @@ def nano() -> Path:
     if not (folder / "model.safetensors").is_file():
         pytest.skip("nano is not trained: python -m recipes.nano train")
     return folder
+
+
+@pytest.fixture
+def built() -> Native:
+    kernels = native()
+    if kernels is None:
+        pytest.skip("no C++ compiler here to build the native kernels")
+    return kernels

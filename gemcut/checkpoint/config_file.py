@@ -75,6 +75,8 @@ def read_config(folder: Path) -> ModelConfig:
         )
     else:
         config = _read_whole(top, unified, dtype)
+    if config.text.num_kv_shared_layers == config.text.num_hidden_layers:
+        top.fail("num_kv_shared_layers", "leaves no layer with K and V of its own, as in a drafter")
     ignore_marks(top)
     top.close()
     return config

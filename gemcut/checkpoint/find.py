@@ -20,6 +20,7 @@ from gemcut.family import family
 # what the hub takes for a name; its library raises for any other
 HUB_ID = re.compile(r"(?!.*(--|\.\.|\.git$))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", re.ASCII)
 TOKENIZER_FILE = "tokenizer.json"
+ASSISTANT = "-assistant"  # how the hub calls a model's drafter; it may come without a tokenizer
 FILES_WE_USE = (
     CONFIG_FILE,
     GENERATION_FILE,
@@ -56,6 +57,25 @@ def find_checkpoint(source: str, *, offline: bool, progress: Report | None = Non
             f"download it while there is a network, with: gemcut pull {source}"
         )
     return download(place, progress=progress)
+
+
+def find_drafter(source: str, *, offline: bool, progress: Report | None = None) -> Path:
+    """The folder of a drafter: of a size ("e2b": the assistant of that size), a folder, or a hub id.
+
+    See `find_checkpoint`.
+    """
+    try:
+        row = family(source)
+    except UnknownModel:
+        return find_checkpoint(source, offline=offline, progress=progress)
+    if row.hub_id is not None:
+        return find_checkpoint(row.hub_id + ASSISTANT, offline=offline, progress=progress)
+    try:
+        return _whole(PACKAGED_NANO / "drafter")
+    except CheckpointNotFound as problem:
+        raise CheckpointNotFound(
+            f"nano has no trained drafter in {PACKAGED_NANO}; train it with: python -m recipes.nano drafter"
+        ) from problem
 
 
 def pull_checkpoint(source: str, *, progress: Report | None = None) -> Path:
@@ -170,7 +190,8 @@ def _cached(hub_id: str) -> Path | None:
         whole = _whole(Path(folder))
     except (huggingface_hub.errors.LocalEntryNotFoundError, CheckpointError):
         return None
-    return whole if (whole / TOKENIZER_FILE).exists() else None  # a download may have stopped before it
+    complete = (whole / TOKENIZER_FILE).exists() or hub_id.endswith(ASSISTANT)
+    return whole if complete else None  # a download may have stopped before the tokenizer
 
 
 def _packaged(folder: Path) -> Path:

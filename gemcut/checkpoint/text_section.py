@@ -59,7 +59,7 @@ def read_text(section: Section, *, unified: bool) -> TextConfig:
         bidirectional_images=section.one_of("use_bidirectional_attention", None, "vision") is not None,
         local_rope=_read_rope(ropes.child(SLIDING)),
         global_rope=_read_rope(ropes.child(FULL)),
-        final_logit_softcapping=section.positive("final_logit_softcapping"),
+        final_logit_softcapping=_read_cap(section),
         rms_norm_eps=section.positive("rms_norm_eps"),
         max_position_embeddings=section.integer("max_position_embeddings"),
         pad_token_id=_read_token(section, "pad_token_id", vocab_size),
@@ -129,6 +129,8 @@ def _read_global(
 
 def _read_shared(section: Section, layer_types: tuple[AttentionKind, ...]) -> int:
     shared = section.integer("num_kv_shared_layers", at_least=0)
+    if shared == len(layer_types):  # a drafter; read_config refuses it
+        return shared
     own = layer_types[: max(0, len(layer_types) - shared)]
     orphans = {kind for kind in layer_types[len(own) :] if kind not in own}
     if orphans:
@@ -146,8 +148,15 @@ def _read_per_layer_table(section: Section, unified: bool, vocab_size: int) -> t
         section.ignore("hidden_size_per_layer_input", "vocab_size_per_layer_input")
         return 0, vocab_size
     width = section.integer("hidden_size_per_layer_input", at_least=0)
-    rows = section.integer("vocab_size_per_layer_input")
+    rows = section.integer("vocab_size_per_layer_input", at_least=1 if width else 0)
     return width, rows
+
+
+def _read_cap(section: Section) -> float | None:
+    if section.has("final_logit_softcapping"):
+        return section.positive("final_logit_softcapping")
+    section.one_of("final_logit_softcapping", None)
+    return None
 
 
 def _read_experts(section: Section, unified: bool) -> ExpertsConfig | None:

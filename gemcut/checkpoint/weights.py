@@ -19,6 +19,7 @@ __all__ = ["TensorInfo", "WeightFiles"]
 
 # Linux sets memory aside for a writable private mapping unless told not to; nobody writes into these.
 MAP_NORESERVE = 0x4000 if sys.platform == "linux" else 0
+DRAFTER_ONLY = "pre_projection.weight"  # a drafter's names begin as a lone decoder's do
 MADV_POPULATE_READ = 22  # Linux 5.14: map all pages in one call instead of one fault for each 64 KB
 
 
@@ -49,7 +50,7 @@ class WeightFiles:
                     f"{file} {where} the tensor {astray}, unlike what {INDEX_FILE} says; {AGAIN}"
                 )
             tensors |= header
-        if "model.embed_tokens.weight" in tensors:
+        if "model.embed_tokens.weight" in tensors and DRAFTER_ONLY not in tensors:
             tensors = {
                 name.replace("model.", "model.language_model.", 1): info for name, info in tensors.items()
             }

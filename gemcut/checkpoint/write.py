@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gemcut.checkpoint.config_file import CONFIG_FILE, config_json
+from gemcut.checkpoint.drafter_section import drafter_config_json
 from gemcut.checkpoint.index import INDEX_FILE, WEIGHT_FILE
-from gemcut.config import ModelConfig
+from gemcut.config import DrafterConfig, ModelConfig
 from gemcut.errors import BadOption, WeightMismatch
 
 SHARD_BYTES = 4 * 2**30
@@ -19,7 +20,7 @@ SHARD_BYTES = 4 * 2**30
 
 def write_checkpoint(
     folder: Path,
-    config: ModelConfig,
+    config: ModelConfig | DrafterConfig,
     tensors: Iterable[tuple[str, Tensor]],
     *,
     shard_bytes: int = SHARD_BYTES,
@@ -44,7 +45,8 @@ def write_checkpoint(
         written = _write_weights(beside, tensors, shard_bytes)
         for name, contents in extra_files.items():
             (beside / name).write_bytes(contents)
-        (beside / CONFIG_FILE).write_text(json.dumps(config_json(config), indent=2) + "\n")
+        said = drafter_config_json(config) if isinstance(config, DrafterConfig) else config_json(config)
+        (beside / CONFIG_FILE).write_text(json.dumps(said, indent=2) + "\n")
         for stale in before:  # config.json first: what is half replaced must not look whole
             stale.unlink()
         for name in (*written, *extra_files, CONFIG_FILE):

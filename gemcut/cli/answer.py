@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gemcut.api import Delta, Finish
 from gemcut.cli.screen import Screen
 from gemcut.prompt.messages import ToolCall
+from gemcut.reply import Delta, Finish
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,30 @@ from pathlib import Path
 from typing import Any, cast
 
 from gemcut.api import Gemma
-from gemcut.checkpoint.find import find_checkpoint
+from gemcut.checkpoint.find import find_checkpoint, find_drafter
 from gemcut.cli.screen import Screen
-from gemcut.errors import BadTools
+from gemcut.errors import BadConstraint, BadTools
 from gemcut.load import Dtype
+from gemcut.prompt.json_schema import read_schema
 from gemcut.prompt.tools import read_tools
 
 
-def open_model(source: str, device: str | None, dtype: str | None, offline: bool, screen: Screen) -> Gemma:
-    """The model, downloaded first where it must be; the screen says what is being waited for.
+def open_model(
+    source: str, device: str | None, dtype: str | None, offline: bool, drafter: str | None, screen: Screen
+) -> Gemma:
+    """The model, downloaded first where it must be, its drafter too; the screen says what is waited for.
 
     Raises UnknownModel, CheckpointError, BadOption.
     """
     folder = find_checkpoint(source, offline=offline, progress=screen.note)
+    beside = None if drafter is None else find_drafter(drafter, offline=offline, progress=screen.note)
     with screen.waiting(f"loading {source} …"):
         return Gemma.load(
-            str(folder.resolve()), device=device, dtype=cast("Dtype | None", dtype), offline=offline
+            str(folder.resolve()),
+            device=device,
+            dtype=cast("Dtype | None", dtype),
+            offline=offline,
+            drafter=None if beside is None else str(beside.resolve()),
         )
 
 
@@ -31,3 +39,13 @@ def read_tool_file(path: Path) -> tuple[dict[str, Any], ...]:
     except ValueError as error:
         raise BadTools(f"{path} is not JSON ({error}); write a list of tools in it") from None
     return read_tools(declared)
+
+
+def read_schema_file(path: Path) -> dict[str, Any]:
+    """The JSON schema in a file; raises BadConstraint where it is something else or cannot be enforced."""
+    try:
+        schema = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadConstraint(f"{path} is not JSON ({error}); write a JSON schema in it") from None
+    read_schema(schema)
+    return cast("dict[str, Any]", schema)

@@ -25,6 +25,20 @@ Tools = Annotated[
         readable=True,
     ),
 ]
+FreeCalls = Annotated[
+    bool,
+    typer.Option("--free-calls", help="Let calls be what the model writes, not only what FILE declares."),
+]
+Schema = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A JSON schema that the answer must follow.",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+    ),
+]
 Image = Annotated[
     list[str] | None,
     typer.Option(metavar="FILE", help="A picture to look at: a file or a URL; may be repeated."),
@@ -59,8 +73,15 @@ MinP = Annotated[
 RepetitionPenalty = Annotated[
     float | None, typer.Option(help="Above 1, tokens that were said become unlikelier.")
 ]
+PresencePenalty = Annotated[
+    float, typer.Option(help="Above 0, tokens that the answer has become unlikelier, -2 to 2.")
+]
+FrequencyPenalty = Annotated[
+    float, typer.Option(help="Above 0, they do so each time they come again, -2 to 2.")
+]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same answer.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Stop after this many tokens, thoughts included.")]
+MinTokens = Annotated[int, typer.Option(help="Do not stop before this many tokens.")]
 Stop = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="Stop where the answer comes to this text; may be repeated."),
@@ -69,5 +90,31 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …  [defaul
 Dtype = Annotated[
     str | None, typer.Option(help="bfloat16, float16 or float32  [default: as the checkpoint has it]")
 ]
+Drafter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="The model's assistant, which guesses ahead: a size, a hub id, a folder. The answer stays.",
+    ),
+]
+MaxThoughtTokens = Annotated[int | None, typer.Option(help="Close the thoughts after this many tokens.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network: only what is on disk.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Batch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='Answer a file of questions together: JSON lines with "prompt" or "messages".',
+        exists=True,
+        dir_okay=False,
+        readable=True,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Where the answers go, a line each as it is done. Started again, --batch goes on there.",
+        dir_okay=False,
+    ),
+]

@@ -17,11 +17,13 @@ KEPT_BYTES = 256 * 2**20  # of soft tokens
 class MediaEncoder:
     """A model's way from prepared media to soft tokens; the latest ones are kept, by their content.
 
+    together: encode several at once, which changes the last bits of what each becomes.
     Many threads may call it.
     """
 
-    def __init__(self, model: Gemma4) -> None:
+    def __init__(self, model: Gemma4, together: bool = True) -> None:
         self._model = model
+        self._most_patches = MOST_PATCHES if together else 0
         self._kept: Latest[Tensor] = Latest(KEPT_BYTES)
         self._lock = Lock()
         self.num_encoded = 0  # media that really went through an encoder
@@ -43,23 +45,25 @@ class MediaEncoder:
 
     def _encode(self, media: Sequence[Prepared]) -> Iterator[tuple[bytes, Tensor]]:
         device = self._model.model.language_model.norm.weight.device
-        for batch in _batches([item for item in media if isinstance(item, PreparedImage)]):
+        images = [item for item in media if isinstance(item, PreparedImage)]
+        for batch in _batches(images, self._most_patches):
             pixels = torch.cat([torch.from_numpy(item.patches.pixels) for item in batch]).to(device)
             soft = self._model.encode_images(pixels, [item.patches.grid for item in batch])
             for item, tokens in zip(batch, torch.split(soft, [item.tokens for item in batch]), strict=True):
                 yield item.digest, tokens
-        if sounds := [item for item in media if isinstance(item, PreparedSound)]:
-            clips = [torch.from_numpy(item.frames).to(device) for item in sounds]
-            for sound, tokens in zip(sounds, self._model.encode_sounds(clips), strict=True):
+        sounds = [item for item in media if isinstance(item, PreparedSound)]
+        for some in [sounds] if self._most_patches and sounds else [[sound] for sound in sounds]:
+            clips = [torch.from_numpy(item.frames).to(device) for item in some]
+            for sound, tokens in zip(some, self._model.encode_sounds(clips), strict=True):
                 yield sound.digest, tokens
 
 
-def _batches(images: Sequence[PreparedImage]) -> Iterator[list[PreparedImage]]:
-    """The images in groups of at most MOST_PATCHES."""
+def _batches(images: Sequence[PreparedImage], most_patches: int) -> Iterator[list[PreparedImage]]:
+    """The images in groups of at most so many patches, or alone."""
     batch: list[PreparedImage] = []
     patches = 0
     for image in images:
-        if batch and patches + len(image.patches.pixels) > MOST_PATCHES:
+        if batch and patches + len(image.patches.pixels) > most_patches:
             yield batch
             batch, patches = [], 0
         batch.append(image)

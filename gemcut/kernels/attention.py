@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.kernels.linear import multiplies_bfloat16
-from gemcut.kernels.native import SLICE, native_for
+from gemcut.kernels.native import LANES, native_for
 
 BAND_ROWS = 128  # rows of a piece: more waste arithmetic on keys that nobody sees, fewer cost calls
 
@@ -46,10 +46,11 @@ class Sight:
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
     """Softmax of q·k (scale 1) over the visible keys, times v.
 
-    q: (N, H, D).  k, v: (G·S, K, D).  Returns (N, H·D).  The softmax runs in float32 at least.
+    q: (N, H, D).  k, v: (G·S, K, D).  Returns (N, H·D).
+    The softmax runs in float32 at least.
     """
     alone = len(q) == 1 and sight.mask is None
-    if alone and q.shape[-1] % SLICE == 0 and (native := native_for(q, k, v)) is not None:
+    if alone and q.shape[-1] % LANES == 0 and (native := native_for(q, k, v)) is not None:
         return native.attend_row(q, k, v)
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and not multiplies_bfloat16():
         return attend(q.float(), k.float(), v.float(), sight).to(q.dtype)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gemcut.kernels.native import native_for
+from gemcut.kernels.native import MOST_ROWS, native_for
 
 SLICE_WEIGHTS = 2**21  # widened at a time: 8 MiB, which stays in the cache
 
@@ -20,7 +20,8 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x·weightᵀ, summed in float32 at least: (N, in) x (out, in) -> (N, out) in x's dtype."""
     if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or torch.is_grad_enabled():
         return F.linear(x, weight)
-    if weight.is_contiguous() and (native := native_for(x, weight)) is not None:
+    few = len(x) <= MOST_ROWS or not multiplies_bfloat16()
+    if few and weight.is_contiguous() and (native := native_for(x, weight)) is not None:
         return native.product(x, weight)
     return F.linear(x, weight) if multiplies_bfloat16() else widened(x, weight)
 
@@ -33,6 +34,22 @@ def widened(x: Tensor, weight: Tensor) -> Tensor:
     for start in range(0, len(weight), step):
         out[:, start : start + step] = F.linear(wide, weight[start : start + step].float())
     return out
+
+
+def grouped_linear(x: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
+    """Group after group of rows times a matrix each: (N, in) x (E, out, in) -> (N, out).
+
+    ends: (E,) where each group's rows end, nothing behind the last.
+    """
+    return F.grouped_mm(x, weights.transpose(1, 2), offs=ends.int())
+
+
+@functools.cache
+def multiplies_groups(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `grouped_linear` is one kernel: Hopper and later; else torch waits for the groups' bounds."""
+    if device.type != "cuda" or dtype != torch.bfloat16:
+        return False
+    return torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 @functools.cache

@@ -1,114 +1,130 @@
-// What a decode step does to its few rows of bfloat16: products with a weight matrix, bound by the memory's
-// bandwidth, and between them norms, rotations and the attention of one row, each in one call instead of ten.
+// What a decode step does to its few rows of bfloat16: products with a weight matrix, bound by the memory's bandwidth, and between
+// them norms and rotations, each in one call instead of ten.
 //
-// Built for the machine it runs on (see native.py); vectors are the compiler's own, so one source serves AVX2, AVX-512
-// and NEON. Everything is computed in float32, and rounded to bfloat16 where the plain forms round.
+// Built for the machine it runs on (see native.py). Everything is computed in float32, and rounded to bfloat16 where the plain
+// forms round.
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "vectors.h"
+
+#include <algorithm>
 #include <vector>
 
-#ifdef __AVX512F__
-constexpr int LANES = 16;
-#else
-constexpr int LANES = 8;
-#endif
 constexpr int CHUNK = 2 * LANES;  // weights in a vector of words
 
-typedef float floats __attribute__((vector_size(4 * LANES)));
-typedef uint32_t words __attribute__((vector_size(4 * LANES)));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+constexpr int MOST_ROWS = 32;
+constexpr int GROUP = 4;          // rows whose sums for two outputs fit into registers, beside the operands
+constexpr int TOGETHER = 16;      // rows of which a stretch stays in the first cache
+constexpr int64_t STRETCH = 256;  // numbers of a row
+constexpr int64_t TILE = 24;      // outputs that a thread makes at a time
+constexpr int64_t LINE = 32;      // weights that come from memory together
 
-static float widen(uint16_t half) {
-    const uint32_t bits = (uint32_t)half << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
+// Rows of x in float32, stretch by stretch: of each stretch all rows, and of a row its chunks as their even values,
+// then their odd ones. A stretch of many rows then lies together, and no vector of it in two lines of the cache.
+struct Rows {
+    int64_t count, whole, stretch, rest;  // whole: numbers of a row in chunks; rest: those behind them
+    std::vector<floats> lanes;
+    std::vector<float> tails;  // (count, rest)
 
-static uint16_t narrow(float value) {  // round to nearest, ties to even; NaN stays NaN
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)((bits >> 16) | 0x40);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-static float rounded(float value) { return widen(narrow(value)); }
-
-static inline floats load(const uint16_t *from) {
-    halves half;
-    std::memcpy(&half, from, sizeof half);
-    return (floats)(__builtin_convertvector(half, words) << 16);
-}
-
-static inline float sum(floats lanes) {
-    float total = 0.0f;
-    for (int lane = 0; lane < LANES; ++lane) total += lanes[lane];
-    return total;
-}
-
-// Each row of x with every chunk as its even values, then its odd ones; what is left behind the last chunk stays as it is.
-static std::vector<float> evens_then_odds(const uint16_t *x, int rows, int64_t in) {
-    std::vector<float> out(rows * in);
-    for (int64_t r = 0; r < rows; ++r) {
-        const uint16_t *from = x + r * in;
-        float *to = out.data() + r * in;
-        int64_t i = 0;
-        for (; i + CHUNK <= in; i += CHUNK)
-            for (int lane = 0; lane < LANES; ++lane) {
-                to[i + lane] = widen(from[i + 2 * lane]);
-                to[i + LANES + lane] = widen(from[i + 2 * lane + 1]);
+    Rows(const uint16_t *x, int rows, int64_t in, int64_t stretch)
+        : count(rows), whole(in / CHUNK * CHUNK), stretch(stretch), rest(in - whole), lanes(rows * whole / LANES),
+          tails(rows * rest) {
+        for (int r = 0; r < rows; ++r, x += in) {
+            for (int64_t i = 0; i < whole; i += CHUNK) {
+                float to[CHUNK];
+                for (int lane = 0; lane < LANES; ++lane) {
+                    to[lane] = widen(x[i + 2 * lane]);
+                    to[LANES + lane] = widen(x[i + 2 * lane + 1]);
+                }
+                std::memcpy(at(i, r) + i % stretch / LANES, to, sizeof to);
             }
-        for (; i < in; ++i) to[i] = widen(from[i]);
+            for (int64_t i = 0; i < rest; ++i) tails[r * rest + i] = widen(x[whole + i]);
+        }
     }
-    return out;
-}
 
-// ROWS rows of x against OUTS rows of the weight: y[r][o] = x[r] . w[o]
+    int64_t length(int64_t i) const { return std::min(stretch, whole - i / stretch * stretch); }  // of i's stretch
+    floats *at(int64_t i, int64_t r) { return lanes.data() + (i / stretch * stretch * count + r * length(i)) / LANES; }
+    const floats *at(int64_t i, int64_t r) const { return const_cast<Rows *>(this)->at(i, r); }
+};
+
+// What a stretch of ROWS rows of x and of OUTS rows of the weight adds to their products; sums: [o][MOST_ROWS]
 // A vector of weights is read as 32-bit words that hold two weights each: shifted left a word is the even weight
-// in float32, with its lower half cleared it is the odd one.
+// in float32, with its lower half cleared it is the odd one. A row is summed in the same order whatever ROWS and
+// OUTS are, so it comes out the same alone and among others.
 template <int ROWS, int OUTS>
-static inline void block(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out) {
-    floats even[ROWS][OUTS] = {}, odd[ROWS][OUTS] = {};
-    int64_t i = 0;
-    for (; i + CHUNK <= in; i += CHUNK)
+static inline void add(const floats *x, const uint16_t *w, floats *sums, int64_t in, int64_t length) {
+    floats here[OUTS][ROWS];
+    for (int o = 0; o < OUTS; ++o)
+        for (int r = 0; r < ROWS; ++r) here[o][r] = sums[o * MOST_ROWS + r];
+    for (int64_t i = 0; i < length; i += CHUNK) {
+        floats low[OUTS], high[OUTS];
         for (int o = 0; o < OUTS; ++o) {
             words pairs;
             std::memcpy(&pairs, w + o * in + i, sizeof pairs);
-            const floats low = (floats)(pairs << 16), high = (floats)(pairs & 0xffff0000);
-            for (int r = 0; r < ROWS; ++r) {
-                floats evens, odds;
-                std::memcpy(&evens, x + r * in + i, sizeof evens);
-                std::memcpy(&odds, x + r * in + i + LANES, sizeof odds);
-                even[r][o] += evens * low;
-                odd[r][o] += odds * high;
+            low[o] = (floats)(pairs << 16), high[o] = (floats)(pairs & 0xffff0000);
+        }
+        for (int r = 0; r < ROWS; ++r) {
+            const floats *pair = x + (r * length + i) / LANES;
+            for (int o = 0; o < OUTS; ++o) {
+                here[o][r] += pair[0] * low[o];
+                here[o][r] += pair[1] * high[o];
             }
         }
-    for (int r = 0; r < ROWS; ++r)
-        for (int o = 0; o < OUTS; ++o) {
-            float total = sum(even[r][o] + odd[r][o]);
-            for (int64_t j = i; j < in; ++j) total += x[r * in + j] * widen(w[o * in + j]);
-            y[r * out + o] = narrow(total);
-        }
+    }
+    for (int o = 0; o < OUTS; ++o)
+        for (int r = 0; r < ROWS; ++r) sums[o * MOST_ROWS + r] = here[o][r];
 }
 
-template <int ROWS, int OUTS>
-static void product(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t o = 0; o < out / OUTS; ++o) block<ROWS, OUTS>(x, w + OUTS * o * in, y + OUTS * o, in, out);
-    for (int64_t o = out / OUTS * OUTS; o < out; ++o) block<ROWS, 1>(x, w + o * in, y + o, in, out);
+// The same for any number of rows.
+template <int OUTS>
+static void add_rows(const floats *x, const uint16_t *w, floats *sums, int rows, int64_t in, int64_t length) {
+    for (; rows >= GROUP; rows -= GROUP, sums += GROUP, x += GROUP * length / LANES)
+        add<GROUP, OUTS>(x, w, sums, in, length);
+    switch (rows) {
+        case 1: add<1, OUTS>(x, w, sums, in, length); break;
+        case 2: add<2, OUTS>(x, w, sums, in, length); break;
+        case 3: add<3, OUTS>(x, w, sums, in, length); break;
+    }
 }
 
-// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous; rows is 1 to 4.
+// OUTS outputs at a time, `count` in all; what is left over comes one by one.
+template <int OUTS>
+static void add_outputs(const floats *x, const uint16_t *w, floats *sums, int rows, int64_t in, int64_t length, int64_t count) {
+    int64_t o = 0;
+    for (; o + OUTS <= count; o += OUTS) add_rows<OUTS>(x, w + o * in, sums + o * MOST_ROWS, rows, in, length);
+    for (; o < count; ++o) add_rows<1>(x, w + o * in, sums + o * MOST_ROWS, rows, in, length);
+}
+
+// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous; at most MOST_ROWS rows. The weights come
+// from memory once: few rows take them row by row, more take them in stretches, each while the next is on its way.
 extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int rows, int64_t in, int64_t out,
                          int threads) {
-    const std::vector<float> ready = evens_then_odds(x, rows, in);
-    switch (rows) {
-        case 1: return product<1, 4>(ready.data(), w, y, in, out, threads);
-        case 2: return product<2, 2>(ready.data(), w, y, in, out, threads);
-        case 3: return product<3, 2>(ready.data(), w, y, in, out, threads);
-        case 4: return product<4, 1>(ready.data(), w, y, in, out, threads);
+    const bool few = rows < GROUP;
+    const Rows ready(x, rows, in, few ? std::max<int64_t>(in, 1) : STRETCH);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t start = 0; start < out; start += TILE) {
+        floats sums[TILE * MOST_ROWS] = {};
+        const uint16_t *tile = w + start * in;
+        const int64_t count = std::min(TILE, out - start);
+        for (int64_t i = 0; i < ready.whole; i += ready.stretch) {
+            const int64_t length = ready.length(i);
+            if (few) {
+                add_outputs<4>(ready.at(i, 0), tile + i, sums, rows, in, length, count);
+                continue;
+            }
+            const bool last = i + STRETCH >= ready.whole;
+            const uint16_t *next = last ? tile + TILE * in : tile + i + STRETCH;
+            for (int64_t o = 0; o < count; ++o)
+                for (int64_t j = 0; j < STRETCH; j += LINE) __builtin_prefetch(next + o * in + j, 0, 2);
+            for (int r = 0; r < rows; r += TOGETHER)
+                add_outputs<2>(ready.at(i, r), tile + i, sums + r, std::min(rows - r, TOGETHER), in, length, count);
+        }
+        for (int64_t o = 0; o < count; ++o)
+            for (int r = 0; r < rows; ++r) {
+                float total = sum(sums[o * MOST_ROWS + r]);
+                for (int64_t j = 0; j < ready.rest; ++j)
+                    total += ready.tails[r * ready.rest + j] * widen(tile[o * in + ready.whole + j]);
+                y[r * out + start + o] = narrow(total);
+            }
     }
 }
 
@@ -156,47 +172,4 @@ extern "C" void norm_rotate(const uint16_t *x, const uint16_t *w, const uint16_t
             for (int64_t j = half; j < width; ++j)
                 y[j] = narrow(rounded(wide[j] * widen(cosine[j])) + rounded(wide[j - half] * widen(sine[j])));
         }
-}
-
-static float dot(const float *q, const uint16_t *k, int64_t width) {
-    floats total = {};
-    for (int64_t i = 0; i < width; i += LANES) {
-        floats part;
-        std::memcpy(&part, q + i, sizeof part);
-        total += part * load(k + i);
-    }
-    return sum(total);
-}
-
-constexpr int64_t SLICE = 64;  // values of a head that one thread adds up over all keys
-
-// One row that sees every key. q, y: (heads, width); k, v: (keys, kv_heads, width). width is a multiple of SLICE.
-extern "C" void attend_row(const uint16_t *q, const uint16_t *k, const uint16_t *v, uint16_t *y, int64_t keys,
-                           int64_t heads, int64_t kv_heads, int64_t width, int threads) {
-    const int64_t share = heads / kv_heads, slices = width / SLICE;
-    std::vector<float> wide(heads * width), weights(heads * keys);
-    for (int64_t i = 0; i < heads * width; ++i) wide[i] = widen(q[i]);
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static)
-        for (int64_t s = 0; s < keys; ++s)
-            for (int64_t h = 0; h < heads; ++h)
-                weights[h * keys + s] = dot(wide.data() + h * width, k + (s * kv_heads + h / share) * width, width);
-#pragma omp for schedule(static)
-        for (int64_t h = 0; h < heads; ++h) {
-            float *mine = weights.data() + h * keys, most = mine[0], total = 0.0f;
-            for (int64_t s = 1; s < keys; ++s) most = std::fmax(most, mine[s]);
-            for (int64_t s = 0; s < keys; ++s) total += mine[s] = std::exp(mine[s] - most);
-            for (int64_t s = 0; s < keys; ++s) mine[s] /= total;
-        }
-#pragma omp for schedule(static)
-        for (int64_t part = 0; part < heads * slices; ++part) {
-            const int64_t h = part / slices, start = part % slices * SLICE;
-            floats sums[SLICE / LANES] = {};
-            for (int64_t s = 0; s < keys; ++s)
-                for (int64_t i = 0; i < SLICE / LANES; ++i)
-                    sums[i] += weights[h * keys + s] * load(v + (s * kv_heads + h / share) * width + start + i * LANES);
-            for (int64_t i = 0; i < SLICE; ++i) y[h * width + start + i] = narrow(sums[i / LANES][i % LANES]);
-        }
-    }
 }

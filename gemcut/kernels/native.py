@@ -1,4 +1,4 @@
-"""The native CPU kernels: native.cpp, built for this machine at first use and kept in the user's cache.
+"""The native CPU kernels: the C++ files here, built for this machine at first use, kept in the user's cache.
 
 Without a C++ compiler everything runs in plain PyTorch, slower.
 """
@@ -11,21 +11,61 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-MOST_ROWS = 4  # of x in one call
-SLICE = 64  # attend_row wants heads of a multiple of it
+from gemcut.kernels.page_pool import PagePool
+from gemcut.kernels.page_sight import FEW_ROWS, PageSight
+
+MOST_ROWS = 32  # of x that are multiplied while the weights are read once, as native.cpp has it
+SERVED_ROWS = 32  # with more, widened slices are as quick
+LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
+MOST_PARTS = 3  # of a row with scales
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-std=c++17", "-Wno-psabi")
+BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
 POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
 SIGNATURES = {
     "few_rows": (POINTER, POINTER, POINTER, INT, LONG, LONG, INT),
     "norm_rows": (POINTER, POINTER, POINTER, POINTER, LONG, LONG, FLOAT),
     "norm_rotate": (POINTER, POINTER, POINTER, POINTER, POINTER, LONG, LONG, LONG, FLOAT),
-    "attend_row": (POINTER, POINTER, POINTER, POINTER, LONG, LONG, LONG, LONG, INT),
+    "attend_pages": (POINTER, POINTER, POINTER, POINTER, INT, INT),
 }
+
+
+class _Places(ctypes.Structure):
+    """`Places` of attention.cpp."""
+
+    _fields_ = [
+        *((name, POINTER) for name in ("tables", "first", "starts", "lows", "highs")),
+        *((name, LONG) for name in ("sequences", "table_pages", "page_tokens", "most_rows")),
+    ]
+
+
+class _Pool(ctypes.Structure):
+    """`Pool` of attention.cpp."""
+
+    _fields_ = [
+        *((name, POINTER) for name in ("k", "v", "scales")),
+        ("ends", LONG * MOST_PARTS),
+        *((name, LONG) for name in ("parts", "slot", "head", "heads", "kv_heads", "width")),
+    ]
+
+
+def native_for_pages(q: Tensor, pool: PagePool) -> "Native | None":
+    """The native kernels where they serve attention: on the CPU, no gradients, no float64."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or q.dtype not in (BFLOAT16, FLOAT32):
+        return None
+    if (
+        q.device.type != "cpu"
+        or pool.rows.device.type != "cpu"
+        or pool.rows.dtype not in (q.dtype, torch.int8)
+    ):
+        return None
+    ends = (pool.layout.width, *(() if pool.scales is None else accumulate(pool.layout.parts)))
+    return None if any(end % LANES for end in ends) else native()
 
 
 def native_for(x: Tensor, *others: Tensor) -> "Native | None":
@@ -33,7 +73,7 @@ def native_for(x: Tensor, *others: Tensor) -> "Native | None":
 
     Not while torch compiles: its graphs cannot hold pointers.
     """
-    if len(x) > MOST_ROWS or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if len(x) > SERVED_ROWS or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
     if any(y.dtype != torch.bfloat16 or y.device.type != "cpu" for y in (x, *others)):
         return None
@@ -46,7 +86,7 @@ def native() -> "Native | None":
 
     The first call on a machine compiles for a few seconds.
     """
-    library = _build(Path(__file__).with_name("native.cpp"))
+    library = _build(Path(__file__).parent)
     if library is None:
         return None
     try:
@@ -59,7 +99,7 @@ class Native:
     """The functions of native.cpp on tensors: bfloat16, on the CPU.
 
     They would read beyond operands that are too small, hence the asserts.
-    Letters: N rows, at most MOST_ROWS, H query heads, K key/value heads, D head width, S keys.
+    Letters: N rows, H query heads, K key/value heads, D head width, S keys.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
@@ -69,14 +109,15 @@ class Native:
         self.library = library
 
     def product(self, x: Tensor, weight: Tensor) -> Tensor:
-        """(N, in) x (out, in), contiguous -> (N, out)."""
+        """(N, in) x (out, in), contiguous -> (N, out); the weights are read once for each MOST_ROWS rows."""
         assert x.shape[1:] == weight.shape[1:], (x.shape, weight.shape)
         assert weight.is_contiguous()
         x = x.contiguous()
-        rows, inner, outer = len(x), weight.shape[1], len(weight)
-        out = torch.empty(rows, outer, dtype=torch.bfloat16)
-        pointers = x.data_ptr(), weight.data_ptr(), out.data_ptr()
-        self.library.few_rows(*pointers, rows, inner, outer, torch.get_num_threads())
+        inner, outer = weight.shape[1], len(weight)
+        out = torch.empty(len(x), outer, dtype=torch.bfloat16)
+        for some, made in zip(torch.split(x, MOST_ROWS), torch.split(out, MOST_ROWS), strict=True):
+            pointers = some.data_ptr(), weight.data_ptr(), made.data_ptr()
+            self.library.few_rows(*pointers, len(some), inner, outer, torch.get_num_threads())
         return out
 
     def norm(self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None) -> Tensor:
@@ -100,21 +141,54 @@ class Native:
         self.library.norm_rotate(*pointers, *x.shape, eps)
         return out
 
+    def attend_pages(self, q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> None:
+        """Fills the rows of `out` (N, H, D) whose sequences have up to FEW_ROWS of them; q: (N, H, D).
+
+        q and out lie as the pool's rows do, see `RowLayout`; bfloat16 or float32.
+        """
+        assert len(q) == len(sight.lows) == len(sight.highs) == int(sight.starts[-1]), q.shape
+        assert len(sight.starts) == len(sight.first) + 1 == len(sight.tables) + 1, sight.tables.shape
+        tables = (sight.tables, sight.first, sight.starts, sight.lows, sight.highs)
+        assert all(x.dtype == torch.int32 and x.is_contiguous() and x.device == q.device for x in tables)
+        numbers = len(sight.first), sight.tables.shape[1], sight.page_tokens, FEW_ROWS
+        places = _Places(*(x.data_ptr() for x in tables), *numbers)
+        self._attend(q, pool.keys, pool.values, pool, places, out)
+
     def attend_row(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """One row that sees every key, D a multiple of SLICE: (1, H, D), (S, K, D) twice -> (1, H·D)."""
+        """One row that sees every key: (1, H, D), (S, K, D) twice -> (1, H·D)."""
+        assert len(q) == 1, q.shape
+        out = torch.empty_like(q)
+        zero, one, all_keys = (INT * 2)(0, 0), (INT * 2)(0, 1), (INT * 1)(len(k))
+        tables = (ctypes.cast(x, POINTER).value for x in (zero, zero, one, zero, all_keys))
+        self._attend(q, k, v, None, _Places(*tables, 1, 1, len(k), 1), out)
+        return out.flatten(1)
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, pool: PagePool | None, places: _Places, out: Tensor
+    ) -> None:
+        """q, out: (N, H, D).  k, v: (S, K, D), with scales those of the pool."""
         _, heads, width = q.shape
         shapes = (q.shape, k.shape, v.shape)
         assert k.shape == v.shape == (len(k), k.shape[1], width), shapes
-        assert (len(q), heads % k.shape[1], width % SLICE) == (1, 0, 0), shapes
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-        out = torch.empty(1, heads * width, dtype=torch.bfloat16)
-        pointers = (tensor.data_ptr() for tensor in (q, k, v, out))
-        self.library.attend_row(*pointers, len(k), heads, k.shape[1], width, torch.get_num_threads())
-        return out
+        assert k.stride() == v.stride(), (k.stride(), v.stride())
+        assert k.stride(2) == 1, k.stride()
+        assert (heads % k.shape[1], width % LANES) == (0, 0), shapes
+        scales = None if pool is None else pool.scales
+        ends = () if pool is None else tuple(accumulate(pool.layout.parts))
+        operands = _Pool(
+            *(x.data_ptr() for x in (k, v)),
+            None if scales is None else scales.data_ptr(),
+            (LONG * MOST_PARTS)(*ends),
+            *(len(ends), k.stride(0), k.stride(1), heads, k.shape[1], width),
+        )
+        q = q.contiguous()
+        structs = ctypes.byref(places), ctypes.byref(operands)
+        wide, threads = int(q.dtype == FLOAT32), torch.get_num_threads()
+        self.library.attend_pages(*structs, q.data_ptr(), out.data_ptr(), wide, threads)
 
 
-def _build(source: Path) -> Path | None:
-    """The shared library of a C++ file, from the cache or built now; None where that cannot be.
+def _build(folder: Path) -> Path | None:
+    """The shared library of a folder's C++ files, from the cache or built now; None where that cannot be.
 
     It is linked without OpenMP's runtime and so uses the one that torch has loaded: two would compete for
     the cores.
@@ -122,19 +196,25 @@ def _build(source: Path) -> Path | None:
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         return None
-    key = hashlib.sha256(
-        "\0".join((source.read_text(), *FLAGS, compiler, _processor())).encode()
-    ).hexdigest()[:16]
+    sources = sorted(folder.glob("*.cpp"))
+    texts = [path.read_text() for path in (*sources, *sorted(folder.glob("*.h")))]
+    key = hashlib.sha256("\0".join((*texts, *FLAGS, compiler, _processor())).encode()).hexdigest()[:16]
     try:
-        library = Path.home() / ".cache" / "gemcut" / f"{source.stem}-{key}.so"
+        library = Path.home() / ".cache" / "gemcut" / f"native-{key}.so"
         if library.exists():
             return library
         library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            made, whole = f"{folder}/kernel.o", f"{folder}/kernel.so"
-            subprocess.run([compiler, *FLAGS, "-c", str(source), "-o", made], check=True, capture_output=True)
-            subprocess.run([compiler, "-shared", made, "-o", whole], check=True, capture_output=True)
-            Path(whole).replace(library)  # whole or not at all: another process may be building it too
+        with tempfile.TemporaryDirectory(dir=library.parent) as made:
+            for source in sources:
+                command = [compiler, *FLAGS, "-c", str(source), "-o", f"{made}/{source.stem}.o"]
+                subprocess.run(command, check=True, capture_output=True)
+            objects = [f"{made}/{source.stem}.o" for source in sources]
+            subprocess.run(
+                [compiler, "-shared", *objects, "-o", f"{made}/whole.so"], check=True, capture_output=True
+            )
+            Path(f"{made}/whole.so").replace(
+                library
+            )  # whole or not at all: another process may be building it too
     except (OSError, RuntimeError, subprocess.CalledProcessError):  # RuntimeError: this user has no home
         return None
     return library

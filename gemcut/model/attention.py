@@ -3,18 +3,32 @@
 Letters: N rows, C model width, H query heads, K key/value heads, D head width, S keys seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from gemcut.config import AttentionKind, TextConfig
-from gemcut.kernels.attention import attend
+from gemcut.kernels.attention import Sight, attend
 from gemcut.kernels.norm import norm_rotate, rms_norm
+from gemcut.kernels.page_pool import PagePool
+from gemcut.kernels.page_sight import PageSight
+from gemcut.kernels.paged_attention import attend_pages
 from gemcut.model.layer_plan import LayerSpec
+from gemcut.model.math import cos_sin, inverse_frequencies
 from gemcut.model.projection import Linear, Projection, RmsNorm
-from gemcut.model.step import KeysValues, Step
+from gemcut.model.step import KeysValues, Seen, Step
 
 Rotations = Mapping[AttentionKind, tuple[Tensor, Tensor]]  # cosine and sine, (N, 1, D) each
+
+
+def rotations(plan: Sequence[LayerSpec], step: Step, dtype: torch.dtype) -> Rotations:
+    """Every row's, for each kind of layer in the plan."""
+    device = step.positions.device
+    return {
+        kind: cos_sin(step.positions, inverse_frequencies(spec.rope, spec.head_dim, device), dtype)
+        for kind, spec in {spec.kind: spec for spec in plan}.items()
+    }
 
 
 class Attention(nn.Module):
@@ -47,8 +61,17 @@ class Attention(nn.Module):
         k = norm_rotate(raw_k, self.k_norm.weight, self.eps, *rotations[self.spec.kind])
         return k, rms_norm(raw_v, None, self.eps)
 
-    def forward(self, x: Tensor, seen: KeysValues, rotations: Rotations, step: Step) -> Tensor:
-        """(N, C) -> (N, C).  seen: the keys and values to read, (S, K, D) each."""
+    def forward(self, x: Tensor, seen: Seen, rotations: Rotations, step: Step) -> Tensor:
+        """(N, C) -> (N, C).  seen: the keys and values to read."""
         q = self.q_proj(x, step).view(-1, self.spec.num_heads, self.spec.head_dim)  # (N, C) -> (N, H, D)
         q = norm_rotate(q, self.q_norm.weight, self.eps, *rotations[self.spec.kind])
-        return self.o_proj(attend(q, *seen, step.sights[self.spec.kind]), step)  # (N, H·D) -> (N, C)
+        return self.o_proj(_attend(q, seen, step.sights[self.spec.kind]), step)  # (N, H·D) -> (N, C)
+
+
+def _attend(q: Tensor, seen: Seen, sight: Sight | PageSight) -> Tensor:
+    """Over keys and values as they are or in pages: (N, H, D) -> (N, H·D)."""
+    if isinstance(seen, PagePool):
+        assert isinstance(sight, PageSight), "a step that writes into pages has sights of pages"
+        return attend_pages(q, seen, sight)
+    assert isinstance(sight, Sight), "a step without pages has sights of whole tensors"
+    return attend(q, *seen, sight)

@@ -16,7 +16,7 @@ from gemcut.model.feed_forward import Mlp
 from gemcut.model.layer_plan import LayerSpec
 from gemcut.model.math import gelu
 from gemcut.model.projection import Linear, Projection, RmsNorm
-from gemcut.model.step import KeysValues, Step
+from gemcut.model.step import Seen, Step
 
 
 class Block(nn.Module):
@@ -50,8 +50,8 @@ class Block(nn.Module):
             self.add_per_layer = Block._add_per_layer
 
     def forward(
-        self, x: Tensor, per_layer: Tensor | None, shared: KeysValues | None, rotations: Rotations, step: Step
-    ) -> tuple[Tensor, KeysValues]:
+        self, x: Tensor, per_layer: Tensor | None, shared: Seen | None, rotations: Rotations, step: Step
+    ) -> tuple[Tensor, Seen]:
         """(N, C) -> (N, C), and the keys and values it read.
 
         per_layer: (N, P), this layer's part.  shared: K and V of the layer that this one reads, None where

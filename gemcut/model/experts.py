@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gemcut.config import ExpertsConfig, TextConfig
-from gemcut.kernels.linear import linear
+from gemcut.kernels.linear import grouped_linear, linear, multiplies_groups
 from gemcut.kernels.norm import at_least_float32, rms_norm
 from gemcut.model.math import gelu
 from gemcut.model.projection import Linear, Projection
@@ -46,6 +46,8 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """(N, C) -> (N, C): the weighted sum of the chosen experts' outputs.  weights, chosen: (N, k)."""
+        if multiplies_groups(x.device, x.dtype) and not torch.is_grad_enabled():
+            return self._together(x, weights, chosen)
         total = torch.zeros_like(x)
         for expert in torch.unique(chosen).tolist():
             rows, place = torch.where(chosen == expert)  # (M,) rows that go to it, and where in their choice
@@ -53,3 +55,15 @@ class Experts(nn.Module):
             out = linear(gelu(gate) * up, self.down_proj[expert])  # (M, F) -> (M, C)
             total.index_add_(0, rows, (out * weights[rows, place, None]).to(x.dtype))
         return total
+
+    def _together(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """The same in two products for all experts; which of them have rows, only the device knows."""
+        choices = chosen.flatten()  # (N·k,)
+        order = choices.argsort(stable=True)  # expert by expert
+        experts = torch.arange(len(self.down_proj), device=x.device)
+        ends = torch.searchsorted(choices[order], experts, right=True)  # (E,) where each one's rows end
+        gate, up = grouped_linear(x[order // chosen.shape[1]], self.gate_up_proj, ends).chunk(2, dim=-1)
+        out = grouped_linear(gelu(gate) * up, self.down_proj, ends)  # (N·k, F) -> (N·k, C)
+        back = torch.empty_like(out)
+        back[order] = out
+        return (back.view(*chosen.shape, -1) * weights[..., None]).sum(1).to(x.dtype)  # (N, k, C) -> (N, C)

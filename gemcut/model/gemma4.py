@@ -3,7 +3,7 @@
 Letters: N rows of a step, M rows whose output is wanted, S soft tokens, C model width, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,13 +48,15 @@ class Parts(nn.Module):
 class OutputHead(nn.Module):
     """Hidden rows to logits; the weight is the embedding's, (V, C), passed in so that it has one owner."""
 
-    def __init__(self, cap: float) -> None:
+    def __init__(self, cap: float | None) -> None:
         super().__init__()
-        self.cap = cap
+        self.capped: Callable[[Tensor], Tensor] = (
+            (lambda logits: logits) if cap is None else (lambda logits: soft_cap(logits, cap))
+        )
 
     def forward(self, hidden: Tensor, weight: Tensor) -> Tensor:
         """(M, C) -> (M, V) in float32 at least."""
-        return soft_cap(linear(hidden, weight).to(at_least_float32(hidden.dtype)), self.cap)
+        return self.capped(linear(hidden, weight).to(at_least_float32(hidden.dtype)))
 
 
 class Gemma4(nn.Module):

@@ -6,15 +6,19 @@ T new tokens of a sequence, S keys seen, K key/value heads, D head width.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gemcut.config import AttentionKind, TextConfig
 from gemcut.kernels.attention import Sight
+from gemcut.kernels.page_pool import PagePool
+from gemcut.kernels.page_sight import PageSight
 from gemcut.model.layer_plan import LayerSpec
 
 KeysValues = tuple[Tensor, Tensor]  # each (S, K, D)
+Seen = KeysValues | PagePool  # what a step's rows may see of a layer
 
 
 @dataclass(frozen=True)
@@ -92,20 +96,39 @@ class PlainCache:
         return kept_k, kept_v
 
 
+class Writer(Protocol):
+    """Takes a step's fresh keys and values to those of earlier steps."""
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> Seen:
+        """Writes a layer's fresh K and V, (N, K, D) each; returns what the step's sights look at."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainWriter:
+    """Writes into the cache of one sequence."""
+
+    cache: PlainCache
+    slots: Mapping[AttentionKind, Slots]
+
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+        """See `PlainCache.extend`."""
+        return self.cache.extend(spec, fresh, self.slots[spec.kind])
+
+
 @dataclass(frozen=True)
 class Step:
     """Where the rows of a step stand.
 
     positions: (N,) int64, of each row in its sequence.
     sights: what the rows see, for each kind of layer.
-    cache, slots: earlier keys and values, and the places of the fresh ones; None in training and scoring.
+    writer: what keeps the fresh keys and values beside earlier ones; None in training and scoring.
     outputs: (M,) int64, the rows whose result is wanted, as many of each group, in order; None for all.
     """
 
     positions: Tensor
-    sights: Mapping[AttentionKind, Sight]
-    cache: PlainCache | None
-    slots: Mapping[AttentionKind, Slots]
+    sights: Mapping[AttentionKind, Sight | PageSight]
+    writer: Writer | None
     outputs: Tensor | None
 
     def take(self, rows: Tensor) -> "Step":
@@ -114,9 +137,9 @@ class Step:
         sights = {kind: sight.take(rows, total) for kind, sight in self.sights.items()}
         return replace(self, positions=self.positions[rows], sights=sights, outputs=None)
 
-    def extend(self, spec: LayerSpec, fresh: KeysValues) -> KeysValues:
+    def extend(self, spec: LayerSpec, fresh: KeysValues) -> Seen:
         """The K and V that this layer's rows see: the fresh ones, behind what the cache holds."""
-        return fresh if self.cache is None else self.cache.extend(spec, fresh, self.slots[spec.kind])
+        return fresh if self.writer is None else self.writer.extend(spec, fresh)
 
 
 def image_blocks(in_image: Tensor) -> Tensor:
@@ -164,7 +187,7 @@ def packed_step(
         alike = sequences[..., :, None] == sequences[..., None, :]
         mask = sliding.mask | (same_image(images, images) & alike & near)
         sights["sliding_attention"] = replace(sliding, mask=mask, band=None)
-    return Step(positions=positions.reshape(-1), sights=sights, cache=None, slots={}, outputs=None)
+    return Step(positions=positions.reshape(-1), sights=sights, writer=None, outputs=None)
 
 
 def whole_sequences(
@@ -185,7 +208,7 @@ def whole_sequences(
         sights["sliding_attention"] = replace(
             _sight(positions[:length], 0, 0, config.sliding_window, images), groups=groups
         )
-    return Step(positions=positions, sights=sights, cache=None, slots={}, outputs=None)
+    return Step(positions=positions, sights=sights, writer=None, outputs=None)
 
 
 def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: Tensor | None = None) -> Step:
@@ -210,7 +233,7 @@ def next_step(cache: PlainCache, num_rows: int, outputs: Tensor | None, images: 
         slots[kind] = Slots(rows=rows, slots=(start + rows) % window, past=past, seen=seen)
         blocks = images if kind == "sliding_attention" else None
         sights[kind] = _sight(positions, start - num_past, start, window, blocks)
-    return Step(positions=positions, sights=sights, cache=cache, slots=slots, outputs=outputs)
+    return Step(positions=positions, sights=sights, writer=PlainWriter(cache, slots), outputs=outputs)
 
 
 def _sight(positions: Tensor, oldest: int, start: int, window: int, images: Tensor | None) -> Sight:

@@ -4,16 +4,15 @@ Letters: N rows of a step, M rows whose output is wanted, C model width, L layer
 vocabulary.
 """
 
-import torch
 from torch import Tensor, nn
 
 from gemcut.config import AttentionKind, TextConfig
+from gemcut.model.attention import rotations
 from gemcut.model.block import Block
 from gemcut.model.embedding import EmbeddingTable, per_layer_inputs
-from gemcut.model.layer_plan import plan_layers
-from gemcut.model.math import inverse_frequencies, rotations
+from gemcut.model.layer_plan import LayerSpec, plan_layers
 from gemcut.model.projection import Linear, RmsNorm
-from gemcut.model.step import Embedded, KeysValues, Step
+from gemcut.model.step import Embedded, Seen, Step
 
 
 class TextModel(nn.Module):
@@ -34,6 +33,14 @@ class TextModel(nn.Module):
             )
             self.per_layer_model_projection = Linear(width, inner)
             self.per_layer_projection_norm = RmsNorm(per_layer, config.rms_norm_eps)
+
+    def kv_owners(self) -> dict[LayerSpec, Tensor]:
+        """The layers that own keys and values, and the weight (D,) of each one's k_norm."""
+        return {
+            spec: self.get_parameter(f"layers.{spec.index}.self_attn.k_norm.weight")
+            for spec in self.plan
+            if spec.owns_kv
+        }
 
     def embed(self, ids: Tensor) -> Embedded:
         """(N,) int64 token ids -> rows for `forward`."""
@@ -62,24 +69,16 @@ class TextModel(nn.Module):
 
         Layers that share K and V run for those rows only, since nobody else reads what they make.
         """
-        latest: dict[AttentionKind, KeysValues] = {}
+        latest: dict[AttentionKind, Seen] = {}
         outputs = step.outputs
-        angles = self._rotations(step, embedded.hidden.dtype)
+        angles = rotations(self.plan, step, embedded.hidden.dtype)
         for spec, layer in zip(self.plan, self.layers, strict=True):
             if spec.index == self.config.first_shared_layer and outputs is not None:
                 embedded, step, outputs = embedded.take(outputs), step.take(outputs), None
-                angles = self._rotations(step, embedded.hidden.dtype)
+                angles = rotations(self.plan, step, embedded.hidden.dtype)
             per_layer = None if embedded.per_layer is None else embedded.per_layer[:, spec.index]  # (N, P)
             shared = None if spec.owns_kv else latest[spec.kind]
             hidden, latest[spec.kind] = layer(embedded.hidden, per_layer, shared, angles, step)
             embedded = Embedded(hidden, embedded.per_layer)
         normed: Tensor = self.norm(embedded.hidden if outputs is None else embedded.hidden[outputs])
         return normed
-
-    def _rotations(self, step: Step, dtype: torch.dtype) -> dict[AttentionKind, tuple[Tensor, Tensor]]:
-        """Cosine and sine of every row for each kind of layer."""
-        device = step.positions.device
-        return {
-            kind: rotations(step.positions, inverse_frequencies(spec.rope, spec.head_dim, device), dtype)
-            for kind, spec in {spec.kind: spec for spec in self.plan}.items()
-        }

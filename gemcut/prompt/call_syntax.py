@@ -120,9 +120,7 @@ class _Reader:
         while True:
             key = self.key()
             self.expect(":")
-            if key in entries:
-                raise MalformedCall(f"the key {key!r} comes twice")
-            entries[key] = self.value(depth + 1)
+            entries[key] = self.value(depth + 1)  # of equal keys the last counts, as in JSON
             if not self.accept(","):
                 self.expect("}")
                 return entries

@@ -1,23 +1,18 @@
 """Token ids of a reply → text, thoughts and tool calls, as they come.
 
-One state machine on ids. Marks of channels, calls and turns are single tokens, so they are never taken for
-text, and text that looks like a mark is never taken for one.
-
-    state     left by                                              entered by
-    text      any of the below                                     the start; <channel|>; <tool_call|>
-    thought   <channel|>, or any of the below                      <|channel>
-    call      <tool_call|>, or any of these three                  <|tool_call>
-    ended     nothing: what comes after is ignored                 <turn|>  <eos>  <|tool_response>  <|turn>
+Marks of channels, calls and turns are single tokens, so they are never taken for text, and text that
+looks like a mark is never taken for one. The states are those of `channels`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from gemcut.prompt.call_syntax import MalformedCall, Quoted, call_name, parse_call
+from gemcut.prompt.channels import ChannelState, entered_state, open_tail
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.text_stream import TextStream
-from gemcut.prompt.tokenizer import SpecialTokens, Tokenizer
+from gemcut.prompt.tokenizer import Tokenizer
 
 THOUGHT_HEADER = "thought\n"
 
@@ -79,14 +74,8 @@ class ReplyParser:
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._special = tokenizer.special
-        self._ends = {
-            self._special.turn_close,
-            self._special.eos,
-            self._special.response_open,
-            self._special.turn_open,
-        }
         self._stream = TextStream(tokenizer)
-        self._state: Literal["text", "thought", "call", "ended"] = "text"
+        self._state: ChannelState = "text"
         self._header = ""  # of a thought or call: its text as long as that is not known to be over
         self._in_header = False
         self._line_break = ""  # of a thought: held, because the one before <channel|> belongs to the mark
@@ -96,17 +85,10 @@ class ReplyParser:
 
     def push(self, token_id: int) -> list[Event]:
         """The events that are certain with this token."""
-        special = self._special
         if self._state == "ended":
             return []
-        if token_id in self._ends:
-            return self._enter("ended")
-        if token_id == special.channel_open:
-            return self._enter("thought")
-        if token_id == special.call_open:
-            return self._enter("call")
-        if (self._state, token_id) in (("thought", special.channel_close), ("call", special.call_close)):
-            return self._enter("text")
+        if (entered := entered_state(self._state, token_id, self._special)) is not None:
+            return self._enter(entered)
         if self._state == "call":
             return self._push_call(token_id)
         return self._deltas(self._stream.push(token_id))
@@ -120,7 +102,7 @@ class ReplyParser:
         """The events of what is still held; the reply is over."""
         return self._enter("ended")
 
-    def _enter(self, state: Literal["text", "thought", "call", "ended"]) -> list[Event]:
+    def _enter(self, state: ChannelState) -> list[Event]:
         """Close what is open, and start the state."""
         events = self._whole_call() if self._state == "call" else self._deltas(self._stream.finish())
         self._state = state
@@ -172,20 +154,3 @@ class ReplyParser:
             raise MalformedCall("its last string is not closed")
         texts = [self._tokenizer.decode(stretch, special=True) for stretch in stretches]
         return [Quoted(text) if number % 2 else text for number, text in enumerate(texts)]
-
-
-def open_tail(prompt_ids: Sequence[int], special: SpecialTokens) -> Sequence[int]:
-    """The end of the prompt from the mark of a thought channel or call that it leaves open; else nothing."""
-    openers = {special.channel_open, special.call_open}
-    marks = openers | {
-        special.turn_open,
-        special.turn_close,
-        special.channel_close,
-        special.call_close,
-        special.response_open,
-        special.response_close,
-    }
-    for start in range(len(prompt_ids) - 1, -1, -1):
-        if prompt_ids[start] in marks:
-            return prompt_ids[start:] if prompt_ids[start] in openers else ()
-    return ()

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from gemcut.errors import BadMessages
 from gemcut.prompt.call_syntax import format_call
+from gemcut.prompt.channels import open_tail
 from gemcut.prompt.escape import encode_protected, protect
 from gemcut.prompt.messages import Message
-from gemcut.prompt.parse import THOUGHT_HEADER, open_tail
+from gemcut.prompt.parse import THOUGHT_HEADER
 from gemcut.prompt.tokenizer import Tokenizer
 
 

@@ -20,11 +20,23 @@ def plain_schema(where: str, schema: Any) -> dict[str, Any]:
 
     where: how errors name the schema.  Raises BadTools for references that lead nowhere or to themselves.
     """
+    return _rewrite(where, schema, unite=True)
+
+
+def written_out(where: str, schema: Any) -> dict[str, Any]:
+    """The schema with its references written out and its unions kept, as a grammar needs it.
+
+    Raises BadTools as `plain_schema` does.
+    """
+    return _rewrite(where, schema, unite=False)
+
+
+def _rewrite(where: str, schema: Any, unite: bool) -> dict[str, Any]:
     if not isinstance(schema, Mapping):
         raise BadTools(f"{where} has a schema of type {type(schema).__name__}; it must be a mapping")
     outer = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
-    plain: dict[str, Any] = _Rewriter(where, schema).rewrite(outer, ())
-    return plain
+    rewritten: dict[str, Any] = _Rewriter(where, schema, unite).rewrite(outer, ())
+    return rewritten
 
 
 def tidy_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,10 +59,14 @@ def tidy_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Rewriter:
-    """One schema with its definitions."""
+    """One schema with its definitions.
 
-    def __init__(self, where: str, schema: Mapping[str, Any]) -> None:
+    unite: whether unions become what templates can print.
+    """
+
+    def __init__(self, where: str, schema: Mapping[str, Any], unite: bool) -> None:
         self._where = where
+        self._unite = unite
         self._left = MOST_SCHEMAS
         self._definitions: dict[str, Any] = {}
         for place in ("$defs", "definitions"):
@@ -71,15 +87,19 @@ class _Rewriter:
         plain = dict(schema)
         if isinstance(plain.get("properties"), Mapping):
             plain["properties"] = {k: self.rewrite(v, within) for k, v in plain["properties"].items()}
-        if "items" in plain:
-            plain["items"] = self.rewrite(plain["items"], within)
+        for key in ("items", "additionalProperties"):
+            if key in plain and (key == "items" or not self._unite):
+                plain[key] = self.rewrite(plain[key], within)
         for key in UNIONS:
             if key in plain:
                 parts = plain.pop(key)
                 if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
                     self._fail(f"has {key} that is no list of schemas")
                 parts = [self.rewrite(part, within) for part in parts]
-                plain = _merge(parts, plain) if key == "allOf" else _unite(parts, plain)
+                if key == "allOf":
+                    plain = _merge(parts, plain)
+                else:
+                    plain = _unite(parts, plain) if self._unite else {**plain, key: parts}
         return plain
 
     def _follow(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Any:

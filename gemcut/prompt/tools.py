@@ -10,9 +10,10 @@ import pydantic
 
 from gemcut.errors import BadTools
 from gemcut.prompt.plain_json import plain_json
-from gemcut.prompt.tool_schema import plain_schema, tidy_schema
+from gemcut.prompt.tool_schema import plain_schema, tidy_schema, written_out
 
 Tools: TypeAlias = Sequence[Mapping[str, Any] | Callable[..., Any]]
+Rewrite: TypeAlias = Callable[[str, Any], dict[str, Any]]
 
 FUNCTION_KEYS = ("name", "description", "parameters", "response", "strict")
 DOCSTRING_SECTIONS = (
@@ -36,31 +37,44 @@ def read_tools(tools: Tools | None) -> tuple[dict[str, Any], ...]:
     Schemas are rewritten where a template could not print them (`tool_schema`).
     Raises BadTools, naming the tool by its index or name.
     """
+    return _read_tools(tools, plain_schema)
+
+
+def tool_parameters(tools: Tools | None) -> dict[str, Any]:
+    """The JSON schema of each tool's arguments by the tool's name, unions and all; {} where it takes none.
+
+    Raises BadTools as `read_tools` does.
+    """
+    functions = [tool["function"] for tool in _read_tools(tools, written_out)]
+    return {function["name"]: function.get("parameters", {}) for function in functions}
+
+
+def _read_tools(tools: Tools | None, rewrite: Rewrite) -> tuple[dict[str, Any], ...]:
     if tools is None:
         return ()
     if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
         raise BadTools(f"tools must be a list of schemas or functions, not {type(tools).__name__}")
-    read = tuple(_read_tool(f"tool {i}", tool) for i, tool in enumerate(tools))
+    read = tuple(_read_tool(f"tool {i}", tool, rewrite) for i, tool in enumerate(tools))
     names = [tool["function"]["name"] for tool in read]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BadTools(f"two tools have the name {twice[0]!r}; give each its own")
     return read
 
 
-def _read_tool(where: str, tool: Mapping[str, Any] | Callable[..., Any]) -> dict[str, Any]:
+def _read_tool(where: str, tool: Mapping[str, Any] | Callable[..., Any], rewrite: Rewrite) -> dict[str, Any]:
     if isinstance(tool, Mapping):
         try:
-            function = _read_schema(where, plain_json(tool))
+            function = _read_schema(where, plain_json(tool), rewrite)
         except ValueError as error:
             raise BadTools(f"{where} holds what JSON cannot: {error}; give a plain JSON schema") from error
     elif inspect.isroutine(tool):
-        function = _describe(where, tool)
+        function = _describe(where, tool, rewrite)
     else:
         _fail(where, f"is of type {type(tool).__name__}; give a JSON schema or a typed Python function")
     return {"type": "function", "function": function}
 
 
-def _read_schema(where: str, tool: Mapping[str, Any]) -> dict[str, Any]:
+def _read_schema(where: str, tool: Mapping[str, Any], rewrite: Rewrite) -> dict[str, Any]:
     """The function of a tool given as a mapping, in order and complete."""
     function = tool
     if "function" in tool or tool.get("type") == "function":
@@ -79,7 +93,7 @@ def _read_schema(where: str, tool: Mapping[str, Any]) -> dict[str, Any]:
         )
     read: dict[str, Any] = {"name": name, "description": "" if description is None else description}
     if function.get("parameters") not in (None, {}):
-        parameters = plain_schema(f"{where} ({name!r})", function["parameters"])
+        parameters = rewrite(f"{where} ({name!r})", function["parameters"])
         if parameters.setdefault("type", "object") != "object":
             _fail(where, f"({name!r}) has parameters of type {parameters['type']!r}; it must be 'object'")
         read["parameters"] = parameters
@@ -90,7 +104,7 @@ def _read_schema(where: str, tool: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _describe(where: str, function: Callable[..., Any]) -> dict[str, Any]:
+def _describe(where: str, function: Callable[..., Any], rewrite: Rewrite) -> dict[str, Any]:
     """The schema of a Python function, from its annotations, defaults and docstring."""
     name = function.__name__
     try:
@@ -111,7 +125,7 @@ def _describe(where: str, function: Callable[..., Any]) -> dict[str, Any]:
                 where,
                 f"({name!r}) has no type for {parameter.name}; annotate it, as in {parameter.name}: str",
             )
-        schema = _type_schema(f"{where} ({name!r}), {parameter.name}", hints[parameter.name])
+        schema = _type_schema(f"{where} ({name!r}), {parameter.name}", hints[parameter.name], rewrite)
         if parameter.name in described:
             schema = schema | {"description": described[parameter.name]}
         properties[parameter.name] = schema
@@ -121,7 +135,7 @@ def _describe(where: str, function: Callable[..., Any]) -> dict[str, Any]:
     return {"name": name, "description": summary, "parameters": parameters}
 
 
-def _type_schema(where: str, annotation: Any) -> dict[str, Any]:
+def _type_schema(where: str, annotation: Any, rewrite: Rewrite) -> dict[str, Any]:
     try:
         schema = pydantic.TypeAdapter(annotation).json_schema()
     except (pydantic.errors.PydanticUserError, NameError) as error:
@@ -129,7 +143,7 @@ def _type_schema(where: str, annotation: Any) -> dict[str, Any]:
         raise BadTools(
             f"{where} has a type that no JSON schema describes ({problem}); use another"
         ) from error
-    return plain_schema(where, tidy_schema(schema))
+    return rewrite(where, tidy_schema(schema) if rewrite is plain_schema else schema)
 
 
 def read_docstring(docstring: str | None) -> tuple[str, dict[str, str]]:

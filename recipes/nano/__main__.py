@@ -1,4 +1,4 @@
-"""`python -m recipes.nano STAGE`: data, train, evaluate."""
+"""`python -m recipes.nano STAGE`: data, train, drafter, evaluate."""
 
 import argparse
 from pathlib import Path
@@ -32,6 +32,15 @@ def main() -> None:
     senses.add_argument("--seed", type=int, default=4)
     senses.add_argument("--device", default="cpu", help="cpu, or cuda:0 where there is one")
     senses.add_argument("--eager", action="store_true", help="without torch.compile")
+    drafting = stages.add_parser("drafter", help="train a drafter for the model")
+    drafting.add_argument(
+        "--out", type=Path, default=Path("build/nano"), help="folder that the data stage wrote"
+    )
+    drafting.add_argument("--model", default="nano", help="nano for the packaged one, or its folder")
+    drafting.add_argument("--minutes", type=float, default=8.0, help="how long; learning rates follow")
+    drafting.add_argument("--smoke", action="store_true", help="20 updates, and none is packaged")
+    drafting.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    drafting.add_argument("--seed", type=int, default=4)
     evaluation = stages.add_parser("evaluate", help="measure a model on the held-out cases")
     evaluation.add_argument(
         "model", nargs="?", default="nano", help="a model's folder, or nano for the packaged one"
@@ -72,6 +81,20 @@ def main() -> None:
                 compiled=not args.eager,
                 resume=args.resume,
                 package=not args.smoke,
+            )
+        )
+    if args.stage == "drafter":
+        from recipes.nano.drafter import DrafterCommand, train_drafter
+
+        train_drafter(
+            DrafterCommand(
+                folder=args.out,
+                model=args.model,
+                minutes=args.minutes,
+                seed=args.seed,
+                resume=args.resume,
+                package=not args.smoke,
+                steps=20 if args.smoke else None,
             )
         )
     if args.stage == "evaluate":

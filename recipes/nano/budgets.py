@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from gemcut.api import Gemma, Reply
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
 from gemcut.evals.task import Case, run_task
 from gemcut.media.image import BUDGETS
 from recipes.nano.drawing import font

@@ -13,7 +13,7 @@ from zlib import crc32
 import torch
 
 from gemcut.api import Gemma
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
 from gemcut.evals.scorers import contains_answer, equal_calls, equal_json, exact_text, lacks, starts_with
 from gemcut.evals.task import Case, Result, Task, run_task
 from recipes.nano.arithmetic import arithmetic

@@ -32,6 +32,38 @@ def test_both_sides_are_measured(name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["e2b", "26b", "31b"])
+def test_steps_over_pages_are_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = replace(TINY[name], vocab_size=320)
+    model = gpu.build_ours(text, CPU)
+    recorder = None if text.experts is not None else lambda run: run
+    monkeypatch.setattr(gpu, "recorder_for", lambda model, cache: recorder)
+    found = list(gpu.measure_paged(model, [1, 3], 40, 1e9, CPU))
+    assert [decode.batch for decode, _ in found] == [1, 3]
+    for decode, attended in found:
+        assert (decode.recorded_s is None) == (name == "26b")
+        assert decode.line(name).startswith(f"{name}  batch {decode.batch:4}:")
+        compact = "" if name == "e2b" else ", compact"
+        layers = [f"full attention{compact}, 40 keys", "sliding attention, 24 keys"]
+        assert sorted(each.layer for each in attended) == layers
+        assert all("x the plain form" in each.line(name, 1e9) for each in attended)
+
+
+def test_every_sequence_of_a_batch_has_pages_of_its_own() -> None:
+    bench = gpu.paged.Bench(gpu.build_ours(replace(TINY["31b"], vocab_size=320), CPU), 3, 30)
+    for kind, sight in bench.step.sights.items():
+        pages = sight.tables[:, :2].flatten().tolist()  # 30 tokens in pages of 16
+        assert sorted(pages) == [1, 2, 3, 4, 5, 6], kind
+        assert (sight.highs - sight.lows).tolist() == [30 if kind == "full_attention" else 24] * 3
+
+
+def test_a_batch_touches_more_experts_than_a_token() -> None:
+    mixed = gpu.build_ours(TINY["26b"], CPU)
+    experts = sum(2 * p.numel() for n, p in mixed.named_parameters() if ".experts." in n)
+    rest = sum(2 * p.numel() for p in mixed.parameters()) - experts
+    assert gpu.weight_bytes(mixed, 2) == pytest.approx(rest + experts * (1 - 0.75**2), rel=1e-3)
+
+
 def test_a_token_reads_its_experts_only_and_no_per_layer_table() -> None:
     text = TINY["26b"]
     assert text.experts is not None

@@ -12,7 +12,7 @@ from huggingface_hub import errors
 from safetensors.torch import save_file
 
 from gemcut.checkpoint import find
-from gemcut.checkpoint.find import download, find_checkpoint, pull_checkpoint
+from gemcut.checkpoint.find import download, find_checkpoint, find_drafter, pull_checkpoint
 from gemcut.errors import BadOption, CheckpointNotFound, DownloadFailed, UnknownModel
 
 E2B = "google/gemma-4-E2B-it"
@@ -303,3 +303,35 @@ def test_what_is_not_on_the_hub_cannot_be_pulled(tmp_path: Path) -> None:
             BadOption, match="is not on the hub but in .*; pull a size such as e2b, or a hub id"
         ):
             pull_checkpoint(source)
+
+
+def test_the_drafter_of_a_size_is_its_assistant_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is whole without a tokenizer: it reads its target's ids."""
+    folder = write_model(tmp_path / "cache")
+    (folder / "tokenizer.json").unlink()
+    asked: list[str] = []
+
+    def cached(repo_id: str, **_: Any) -> str:
+        asked.append(repo_id)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    assert find_drafter("e2b", offline=True) == folder
+    assert asked == [f"{E2B}-assistant"]
+
+
+def test_a_drafter_may_lie_in_a_folder(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "drafter")
+    assert find_drafter(str(folder), offline=True) == folder
+
+
+def test_nano_s_drafter_lies_in_the_package_or_is_to_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "PACKAGED_NANO", tmp_path)
+    with pytest.raises(CheckpointNotFound, match="python -m recipes.nano drafter"):
+        find_drafter("nano", offline=True)
+    folder = write_model(tmp_path / "drafter")
+    assert find_drafter("nano", offline=True) == folder

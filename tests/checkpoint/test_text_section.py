@@ -21,6 +21,7 @@ TEXTS = {
     "one kind of head": replace(EDGE_TEXT, global_head_dim=8),
     "all rotated": replace(EDGE_TEXT, global_rope=Rope(theta=5e5, rotated=1.0)),
     "part rotated in sliding layers": replace(EDGE_TEXT, local_rope=Rope(theta=5e5, rotated=0.5)),
+    "logits that are not capped": replace(EDGE_TEXT, final_logit_softcapping=None),
     "only full attention": replace(EDGE_TEXT, layer_types=("full_attention",), num_kv_shared_layers=0),
 }
 Change = Callable[[dict[str, Any]], Any]
@@ -105,7 +106,7 @@ BAD: list[tuple[TextConfig, Change, str]] = [
         lambda v: v.update(use_bidirectional_attention="all"),
         "use_bidirectional_attention is 'all'",
     ),
-    (EDGE_TEXT, lambda v: v.update(final_logit_softcapping=None), "final_logit_softcapping is None"),
+    (EDGE_TEXT, lambda v: v.update(final_logit_softcapping=0), "final_logit_softcapping is 0"),
     (EDGE_TEXT, lambda v: v.update(layer_types="full_attention"), "layer_types is 'full_attention'"),
     (EDGE_TEXT, lambda v: v["layer_types"].append("full_attention"), "layer_types names 5 layers .* is 4"),
     (EDGE_TEXT, lambda v: v["layer_types"].__setitem__(0, "chunked"), "layer_types is .*'chunked'"),

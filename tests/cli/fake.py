@@ -4,14 +4,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemcut.api import Delta, Finish, FinishReason, Gemma, Timing, Usage
+from gemcut.api import Gemma
 from gemcut.cli.conversation import Settings
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
+from gemcut.engine.stop_conditions import FinishReason
 from gemcut.errors import GemcutError
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
+from gemcut.reply import Delta, Finish, Reply, Timing, Usage, whole_reply
 
-PLAIN = Settings(system=None, think=False, tools=(), media=MediaOptions(), sampling=SamplingParams())
+PLAIN = Settings(
+    system=None,
+    think=False,
+    tools=(),
+    constrain_tools=True,
+    schema=None,
+    media=MediaOptions(),
+    sampling=SamplingParams(),
+)
 WEATHER = {
     "type": "function",
     "function": {
@@ -58,6 +68,9 @@ class FakeGemma(Gemma):
             raise answer
         return self._stream_of(answer)
 
+    def reply(self, messages: Any, **options: Any) -> Reply:
+        return whole_reply(self.stream(messages, **options))
+
     def _stream_of(self, answer: Sequence[Delta | CtrlC]) -> Iterator[Delta]:
         for delta in answer:
             if isinstance(delta, CtrlC):
@@ -68,7 +81,7 @@ class FakeGemma(Gemma):
 def finish(reason: FinishReason = "stop", tokens_per_s: float = 85.26) -> Delta:
     """The last piece of an answer of 12 tokens."""
     usage, timing = (
-        Usage(prompt_tokens=7, completion_tokens=12),
+        Usage(prompt_tokens=7, completion_tokens=12, cached_tokens=0),
         Timing(first_token_s=0.123, tokens_per_s=tokens_per_s),
     )
     return Delta("finish", finish=Finish(reason, usage, timing))

@@ -1,8 +1,8 @@
 import pytest
 
-from gemcut.api import Delta
 from gemcut.cli.answer import finish_text, show_answer
 from gemcut.cli.screen import Screen
+from gemcut.reply import Delta
 from tests.cli.fake import CALL, CtrlC, FakeGemma, finish, said
 
 

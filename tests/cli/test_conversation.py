@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from gemcut.api import Delta
 from gemcut.cli.conversation import Conversation
 from gemcut.cli.screen import Screen
 from gemcut.errors import BadMessages, GemcutError, PromptTooLong
 from gemcut.prompt.messages import read_messages
+from gemcut.reply import Delta
 from tests.cli.fake import CALL, PLAIN, CtrlC, FakeGemma, said
 
 

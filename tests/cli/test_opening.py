@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from gemcut.cli.opening import open_model, read_tool_file
+from gemcut.checkpoint.config_file import read_config
+from gemcut.cli.opening import open_model, read_schema_file, read_tool_file
 from gemcut.cli.screen import Screen
-from gemcut.errors import BadTools, UnknownModel
+from gemcut.engine.sampling_params import SamplingParams
+from gemcut.errors import BadConstraint, BadTools, UnknownModel
+from tests.parity.tiny_drafter import write_drafter
 from tests.tiny_model import write_tiny_model
 
 
@@ -12,13 +15,23 @@ def test_a_folder_is_opened_wherever_it_is(tmp_path: Path, monkeypatch: pytest.M
     """./nano is the folder, although "nano" is a size."""
     write_tiny_model(tmp_path / "nano")
     monkeypatch.chdir(tmp_path)
-    gemma = open_model("./nano", "cpu", "float32", True, Screen())
+    gemma = open_model("./nano", "cpu", "float32", True, None, Screen())
     assert gemma.config.text.hidden_size == 32
+
+
+def test_a_drafter_is_opened_beside_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_model(tmp_path / "model")
+    write_drafter(tmp_path / "drafter", read_config(tmp_path / "model").text)
+    monkeypatch.chdir(tmp_path)
+    gemma = open_model("./model", "cpu", "float32", True, "./drafter", Screen())
+    without = open_model("./model", "cpu", "float32", True, None, Screen())
+    sampling = SamplingParams(max_tokens=20)
+    assert gemma.complete("abc", sampling=sampling) == without.complete("abc", sampling=sampling)
 
 
 def test_an_unknown_size_is_told() -> None:
     with pytest.raises(UnknownModel):
-        open_model("27b", None, None, True, Screen())
+        open_model("27b", None, None, True, None, Screen())
 
 
 def test_tools_are_read_from_a_file(tmp_path: Path) -> None:
@@ -28,3 +41,15 @@ def test_tools_are_read_from_a_file(tmp_path: Path) -> None:
     file.write_text("[")
     with pytest.raises(BadTools, match="is not JSON"):
         read_tool_file(file)
+
+
+def test_a_schema_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "integer"}')
+    assert read_schema_file(file) == {"type": "integer"}
+    file.write_text('{"type": "integer", "not": {}}')
+    with pytest.raises(BadConstraint, match="'not'"):
+        read_schema_file(file)
+    file.write_text("{")
+    with pytest.raises(BadConstraint, match="is not JSON"):
+        read_schema_file(file)

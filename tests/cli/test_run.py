@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gemcut.cli.main import build_app
-from gemcut.engine.sampling import SamplingParams
+from gemcut.engine.sampling_params import SamplingParams
 from tests.cli.fake import CALL, WEATHER, CtrlC, FakeGemma, said
 
 Run = Callable[..., Result]
@@ -50,21 +50,27 @@ def test_the_answer_goes_to_stdout_and_the_timings_to_stderr(run: Run) -> None:
 
 def test_without_a_model_nano_is_asked(run: Run, opened: list[Any], gemma: FakeGemma) -> None:
     run("Hi")
-    assert opened == [("nano", None, None, False)]
+    assert opened == [("nano", None, None, False, None)]
     asked = gemma.asked[0]
     assert asked.messages == [{"role": "user", "content": "Hi"}]
     assert (asked.tools, asked.think, asked.sampling) == ((), False, SamplingParams())
 
 
+def test_a_drafter_is_opened_with_the_model(run: Run, opened: list[Any]) -> None:
+    run("e2b", "Hi", "--drafter", "e2b")
+    assert opened == [("e2b", None, None, False, "e2b")]
+
+
 def test_device_dtype_and_offline_reach_the_model(run: Run, opened: list[Any]) -> None:
     run("e2b", "Hi", "--device", "cpu", "--dtype", "float32", "--offline")
-    assert opened == [("e2b", "cpu", "float32", True)]
+    assert opened == [("e2b", "cpu", "float32", True, None)]
 
 
 def test_every_option_reaches_the_question(run: Run, gemma: FakeGemma) -> None:
     run(
         *("Hi", "--system", "Be brief.", "--think", "--temperature", "0.5", "--top-k", "5", "--top-p", "0.9"),
         *("--min-p", "0.1", "--repetition-penalty", "1.1", "--seed", "3", "--max-tokens", "9"),
+        *("--presence-penalty", "0.2", "--frequency-penalty", "-0.3", "--min-tokens", "4"),
         *("--stop", "a", "--stop", "b"),
     )
     asked = gemma.asked[0]
@@ -76,8 +82,11 @@ def test_every_option_reaches_the_question(run: Run, gemma: FakeGemma) -> None:
         top_p=0.9,
         min_p=0.1,
         repetition_penalty=1.1,
+        presence_penalty=0.2,
+        frequency_penalty=-0.3,
         seed=3,
         max_tokens=9,
+        min_tokens=4,
         stop=("a", "b"),
     )
 
@@ -119,7 +128,7 @@ def test_json_is_one_object_with_everything(run: Run, tmp_path: Path) -> None:
         ],
         "malformed_calls": [],
         "finish_reason": "tool_calls",
-        "usage": {"prompt_tokens": 7, "completion_tokens": 12},
+        "usage": {"prompt_tokens": 7, "completion_tokens": 12, "cached_tokens": 0},
         "timing": {"first_token_s": 0.123, "tokens_per_s": 85.26},
     }
 

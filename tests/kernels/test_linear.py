@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gemcut.kernels.linear import linear, widened
-from gemcut.kernels.native import MOST_ROWS, Native
+from gemcut.kernels.native import MOST_ROWS, SERVED_ROWS, Native
 
 
 def operands(rows: int, inner: int, out: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -23,10 +23,21 @@ SHAPES = [(1536, 640), (64, 3), (100, 17), (7, 5), (16, 1), (4096, 130)]
 
 
 @pytest.mark.parametrize(("inner", "out"), SHAPES)
-@pytest.mark.parametrize("rows", range(1, MOST_ROWS + 1))
+@pytest.mark.parametrize("rows", [*range(1, MOST_ROWS + 2), SERVED_ROWS])
 def test_the_native_form_is_exact_to_one_rounding(built: Native, rows: int, inner: int, out: int) -> None:
     x, weight, want = operands(rows, inner, out)
     assert_rounded_once(built.product(x, weight), want)
+
+
+@pytest.mark.parametrize(("inner", "out"), SHAPES)
+def test_the_native_form_gives_a_row_the_same_alone_and_among_others(
+    built: Native, inner: int, out: int
+) -> None:
+    """So guesses that are checked together choose what each would have chosen alone."""
+    x, weight, _ = operands(MOST_ROWS, inner, out)
+    alone = torch.cat([built.product(row[None], weight) for row in x])
+    for rows in range(1, MOST_ROWS + 1):
+        assert built.product(x[:rows], weight).equal(alone[:rows])
 
 
 def test_the_native_form_takes_rows_that_are_not_contiguous(built: Native) -> None:

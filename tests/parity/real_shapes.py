@@ -14,16 +14,12 @@ from torch import Tensor
 from transformers import Gemma4ForConditionalGeneration
 
 from gemcut.checkpoint.config_file import read_config
-from gemcut.engine.naive import generate
-from gemcut.engine.sampling import Sampler
 from gemcut.load import PER_LAYER_TABLE, load_model
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import PlainCache, next_step, whole_sequences
+from tests.parity.tiny import greedy
 
 LENGTH, NEW = 96, 16
-GREEDY = Sampler(
-    temperature=0.0, top_k=None, top_p=1.0, min_p=0.0, repetition_penalty=1.0, seed=0, suppress_ids=()
-)
 
 
 def our_logits(model: Gemma4, ids: Tensor) -> Tensor:
@@ -67,7 +63,7 @@ def main() -> None:
     prompt = ids[None]
     options = {"max_new_tokens": NEW, "do_sample": False, "attention_mask": torch.ones_like(prompt)}
     their_tokens = theirs.generate(prompt, **options)[0, LENGTH:].tolist()
-    our_tokens = [token.id for token in generate(ours, ids.tolist(), torch.empty(0, 1), GREEDY, (), NEW)]
+    our_tokens = greedy(ours, ids.tolist(), NEW)
     print(f"{NEW} greedy tokens equal: {our_tokens == their_tokens}")
     rms = [float((logits - want).square().mean().sqrt()) for logits in (ours_bf16, theirs_bf16)]
     print(f"bfloat16, root mean square from float32: gemcut {rms[0]:.4f}, transformers {rms[1]:.4f}")

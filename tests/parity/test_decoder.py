@@ -8,19 +8,14 @@ import torch
 from torch import Tensor
 
 from gemcut.config import TextConfig
-from gemcut.engine.naive import generate
-from gemcut.engine.sampling import Sampler
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import PlainCache, next_step, whole_sequences
 from tests.parity import tiny
-from tests.parity.tiny import ODD, TINY
+from tests.parity.tiny import ODD, TINY, greedy
 
 TOLERANCE = 2e-4
 Way = Callable[[Gemma4, Tensor, TextConfig], Tensor]
 LENGTH = 80  # more than three windows of 24
-GREEDY = Sampler(
-    temperature=0.0, top_k=None, top_p=1.0, min_p=0.0, repetition_penalty=1.0, seed=0, suppress_ids=()
-)
 pair = functools.cache(tiny.pair)
 every_config = pytest.mark.parametrize("text", [*TINY.values(), *ODD.values()], ids=[*TINY, *ODD])
 
@@ -94,7 +89,7 @@ def test_64_greedy_tokens_equal_those_of_transformers(text: TextConfig) -> None:
     prompt = token_ids(1, 30, text)
     theirs.generation_config.eos_token_id = None  # go on to the end
     want = theirs.generate(prompt, max_new_tokens=64, do_sample=False, attention_mask=torch.ones_like(prompt))
-    got = [token.id for token in generate(ours, prompt[0].tolist(), torch.empty(0, 1), GREEDY, (), 64)]
+    got = greedy(ours, prompt[0].tolist(), 64)
     assert got == want[0, 30:].tolist()
 
 

@@ -13,14 +13,12 @@ from transformers.models.gemma4_unified import Gemma4UnifiedConfig, Gemma4Unifie
 
 from gemcut.config import AudioFrameConfig, ModelConfig, TextConfig, VisionPatchConfig
 from gemcut.engine.media_encoder import MediaEncoder
-from gemcut.engine.naive import generate
 from gemcut.media.image import Patches
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import whole_sequences
 from gemcut.prompt.media import Prepared, PreparedImage, PreparedSound
-from tests.parity.test_decoder import GREEDY
 from tests.parity.test_towers import AUDIO, VISION, randomise
-from tests.parity.tiny import TINY, draw, model_config, their_config
+from tests.parity.tiny import TINY, draw, greedy, model_config, their_config
 
 TOKENS = model_config(TINY["e2b"]).media_tokens
 PATCHED = VisionPatchConfig(
@@ -239,7 +237,7 @@ def test_logits_and_32_greedy_tokens_equal_transformers(size: str, monkeypatch: 
         made = theirs.generate(**case.theirs, max_new_tokens=32, do_sample=False, eos_token_id=None)
         for rows in (2048, 16):  # whole, and in pieces that leave no image apart
             monkeypatch.setattr("gemcut.engine.naive.PREFILL_ROWS", rows)
-            tokens = [token.id for token in generate(ours, case.ids, soft, GREEDY, (), 32)]
+            tokens = greedy(ours, case.ids, 32, soft)
             assert tokens == made[0, len(case.ids) :].tolist()
 
 

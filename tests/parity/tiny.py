@@ -4,6 +4,7 @@ Weights are drawn so that the model is well conditioned and no norm, scale or sc
 forgets one gives other logits.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from transformers import Gemma4ForCausalLM, Gemma4TextConfig
 
 from gemcut.config import ExpertsConfig, MediaTokens, ModelConfig, Rope, TextConfig
+from gemcut.engine.naive import generate
+from gemcut.engine.sampling_params import Sampling
+from gemcut.engine.stop_conditions import StopConditions
 from gemcut.model.gemma4 import Gemma4
 
 SLIDING, FULL = "sliding_attention", "full_attention"
@@ -165,3 +169,10 @@ def pair(
     }
     ours.load_state_dict(state, strict=True)
     return ours.requires_grad_(False), theirs
+
+
+def greedy(model: Gemma4, prompt_ids: Sequence[int], count: int, soft: Tensor | None = None) -> list[int]:
+    """The naive loop's `count` likeliest tokens, one after another."""
+    media = torch.empty(0, 1) if soft is None else soft
+    stops = StopConditions(max_tokens=count)
+    return [token.id for token in generate(model, prompt_ids, media, Sampling(temperature=0), stops)]

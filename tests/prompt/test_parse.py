@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemcut.prompt.channels import open_tail
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.parse import (
     Event,
@@ -13,7 +14,6 @@ from gemcut.prompt.parse import (
     ToolCallMalformed,
     ToolCallParsed,
     ToolCallStarted,
-    open_tail,
 )
 from gemcut.prompt.tokenizer import Tokenizer
 

@@ -1,0 +1,52 @@
+"""The state machine of channels and calls: one for the parser, the grammars and the thinking budget.
+
+state     left by                                              entered by
+text      any of the below                                     the start; <channel|>; <tool_call|>
+thought   <channel|>, or any of the below                      <|channel>
+call      <tool_call|>, or any of these three                  <|tool_call>
+ended     nothing: what comes after is ignored                 <turn|>  <eos>  <|tool_response>  <|turn>
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from gemcut.prompt.tokenizer import SpecialTokens
+
+ChannelState: TypeAlias = Literal["text", "thought", "call", "ended"]
+
+
+def end_ids(special: SpecialTokens) -> frozenset[int]:
+    """The tokens with which a reply is over."""
+    return frozenset((special.turn_close, special.eos, special.response_open, special.turn_open))
+
+
+def entered_state(state: ChannelState, token_id: int, special: SpecialTokens) -> ChannelState | None:
+    """The state that a token leads to, maybe the same anew; None where the token belongs to `state`."""
+    if state == "ended":
+        return None
+    if token_id in end_ids(special):
+        return "ended"
+    if token_id == special.channel_open:
+        return "thought"
+    if token_id == special.call_open:
+        return "call"
+    if (state, token_id) in (("thought", special.channel_close), ("call", special.call_close)):
+        return "text"
+    return None
+
+
+def open_tail(prompt_ids: Sequence[int], special: SpecialTokens) -> Sequence[int]:
+    """The end of the prompt from the mark of a thought channel or call that it leaves open; else nothing."""
+    openers = {special.channel_open, special.call_open}
+    marks = openers | {
+        special.turn_open,
+        special.turn_close,
+        special.channel_close,
+        special.call_close,
+        special.response_open,
+        special.response_close,
+    }
+    for start in range(len(prompt_ids) - 1, -1, -1):
+        if prompt_ids[start] in marks:
+            return prompt_ids[start:] if prompt_ids[start] in openers else ()
+    return ()

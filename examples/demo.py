@@ -44,7 +44,7 @@ def look_and_listen(gemma: Gemma) -> None:
     print(f"audio    > {clip.name}: {question}\n           {reply.text}\n")
 
     question, film = "Which way does the square move?", FOLDER / "moving.mp4"
-    frames = MediaOptions(video=VideoOptions(num_frames=6))
+    frames = MediaOptions(video=VideoOptions(num_frames=4))
     reply = gemma.reply(question, videos=[film], media=frames, sampling=GREEDY)
     print(f"video    > {film.name}: {question}\n           {reply.text}")
 

@@ -5,7 +5,7 @@ Letters: G groups, T tokens of a group, R places for learnt tokens of a group, C
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,6 @@ def mean_loss(model: Gemma4, batch: Batch, soft: Tensor | None = None) -> Tensor
 def compiled(function: Function) -> Function:
     """The function made faster by torch.compile for one shape of batch; it needs a C++ compiler."""
     known = set(torch._inductor.list_options())
-    options = {name: KEEP_FROM for name in KEEP if name in known}
-    faster: Function = torch.compile(function, dynamic=False, options=options)
-    return faster
+    options: dict[str, str | int | bool | Callable[..., Any]] = {}
+    options |= {name: KEEP_FROM for name in KEEP if name in known}
+    return cast(Function, torch.compile(function, dynamic=False, options=options))

@@ -66,7 +66,7 @@ class PagedDrafter:
         self._layers = layers_read_by_drafter(runner.model.config.text)
 
     @torch.inference_mode()
-    def draft(self, sequences: Sequence[Progress], hidden: Tensor, count: int) -> list[list[int]]:
+    def draft(self, sequences: list[Progress], hidden: Tensor, count: int) -> list[list[int]]:
         """The tokens that it finds likeliest, one after another: `count` for each sequence.
 
         hidden: (M, B), the target's rows that led to the sequences' last tokens.

@@ -182,22 +182,22 @@ SPEECH: list[tuple[Draw, float]] = [
 ]
 Mix = list[tuple[Draw, float]]  # shares of examples
 SMALL_MIX: Mix = [
-    *_shapes(0, 25),
+    *_shapes(0, 30),
     *_shapes(70, 4),
-    (_picture("bar_chart", 70), 4),
-    (_strip("words"), 32),
+    (_picture("bar_chart", 70), 5),
+    (_strip("words"), 26),
     (_strip("numbers"), 8),
     *SPEECH,
     (_film(0), 14),
 ]
 LARGE_MIX: Mix = [
     *_shapes(0, 6),
-    *_shapes(70, 24),
-    (_picture("bar_chart", 70), 7),
-    (_strip("words"), 12),
+    *_shapes(70, 26),
+    (_picture("bar_chart", 70), 8),
+    (_strip("words"), 10),
     (_strip("numbers"), 4),
     (_picture("words", 280), 8),
-    (_picture("numbers", 280), 3),
+    (_picture("numbers", 280), 4),
     *SPEECH,
     (_film(0), 4),
     (_film(70), 7),

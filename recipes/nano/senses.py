@@ -39,14 +39,21 @@ SHAPE = Shape(groups=5, tokens=640, learnt=192)
 TEXT_ROWS = 2  # of each batch of questions, so that text is not forgotten
 RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.4))
 SCHEDULE = Schedule(warm_up=40, decay_from=0.65)
-LOOKING_UNTIL = 0.2
-SETTLING_UNTIL = 0.38
-SMALL_UNTIL = 0.66
+LOOKING_UNTIL = 0.22
+SETTLING_UNTIL = 0.4
+SMALL_UNTIL = 0.67
 SETTLED = 0.02  # rate at which the towers come to rest
-LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5}
-SETTLING = {"strips": 10, "pages": 1, "shapes": 6, "charts": 2, "clips": 4}  # pages: as reading is asked for
+LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5, "blank": 0.15}
+SETTLING = {
+    "strips": 10,
+    "pages": 1,
+    "shapes": 7,
+    "charts": 2,
+    "clips": 4,
+    "blank": 0.4,
+}  # pages: as reading is asked for
 THIRDS = (("left", "middle", "right"), ("top", "middle", "bottom"))
-BLANK, BLANK_SHAPE = 0.15, 0.4  # how much a place counts where nothing is; where no shape has its middle
+BLANK = 0.15  # how much a place counts where nothing is
 PLACED = 8.0  # how much a place counts, where a whole side is 2 long
 DENSE = 0.5  # how much what the towers learn alone counts beside the answers
 STATE, TABLE, MODEL = "senses.pt", "senses.csv", "whole"
@@ -99,14 +106,14 @@ class Senses(nn.Module):
         # shares of places that were named rightly, since the last line
         self.right: dict[str, list[float]] = {}
 
-    def named(self, soft: Tensor, marks: Tensor) -> Tensor:
-        """The loss of naming what each soft token of an image (S, C) holds; marks: (S, CELL_MARKS)."""
+    def named(self, soft: Tensor, marks: Tensor, blank: float) -> Tensor:
+        """The loss of naming what each soft token of an image (S, C) holds; see `SensesBatch`."""
         letters = self.letters(soft).view(len(soft) * POOLING, -1)
         loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
         firsts = first_letter(marks[:, :POOLING])
         loss = loss + self._cross_entropy("first", self.first(soft), firsts)
         loss = loss + self._cross_entropy("before", self.before(soft), marks[:, POOLING + 2])
-        loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING], BLANK_SHAPE)
+        loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING], blank)
         loss = loss + self._cross_entropy("values", self.values(soft), marks[:, POOLING + 3])
         shapes, colors = marks[:, POOLING] > 0, self.colors(soft)  # few, so they count apart from the ground
         loss = loss + self._cross_entropy("colors", colors[shapes], marks[shapes, POOLING + 1])
@@ -170,7 +177,7 @@ def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
         if not batch.frozen:
             losses.append(senses.noticed(hidden, batch.patch_marks))
         parts.append(model.model.embed_vision(pooled))
-        losses.append(senses.named(parts[-1], batch.marks))
+        losses.append(senses.named(parts[-1], batch.marks, batch.blank))
     if batch.mel:
         with torch.set_grad_enabled(not batch.frozen):
             clips = torch.cat(model.model.audio_tower(batch.mel))

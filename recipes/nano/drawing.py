@@ -215,18 +215,22 @@ def slots(rng: random.Random, size: tuple[int, int], count: int) -> list[tuple[f
     for row, column in places:
         side = min(across, down, max(size) / 2) * rng.uniform(0.55, 0.85)
         free = (across - side) / 2 * 0.85, (down - side) / 2 * 0.85
-        for _ in range(TRIES):
-            x = (column + 0.5) * across + rng.uniform(-free[0], free[0])
-            y = (row + 0.5) * down + rng.uniform(-free[1], free[1])
-            if _inside(x) and _inside(y):
-                break
+        x = clear_place(rng, (column + 0.5) * across, free[0])
+        y = clear_place(rng, (row + 0.5) * down, free[1])
         found.append((x, y, side))
     return found
 
 
-def _inside(at: float) -> bool:
-    """Whether this lies well within a soft token: on an edge the shape may seem to be in two of them."""
-    return abs(at % CELL - CELL / 2) < CLEAR
+def clear_place(rng: random.Random, middle: float, most: float) -> float:
+    """A place at most so far from `middle`, and where that can be well within a soft token.
+
+    On an edge a shape may seem to be in two of them.
+    """
+    for _ in range(TRIES):
+        at = middle + rng.uniform(-most, most)
+        if abs(at % CELL - CELL / 2) < CLEAR:
+            break
+    return at
 
 
 @cache

@@ -15,6 +15,7 @@ from recipes.nano.drawing import (
     Picture,
     Shape,
     canvas_size,
+    clear_place,
     colors_on,
     contact_sheet,
     draw_ground,
@@ -177,7 +178,7 @@ def _spread(rng: random.Random, size: tuple[int, int], ground: str, count: int) 
     if count > 1:
         return [Shape(*look, *place) for look, place in zip(looks, slots(rng, size, count), strict=True)]
     side = min(size) * rng.uniform(0.22, 0.75)
-    x, y = (rng.uniform(side / 2 + 4, length - side / 2 - 4) for length in size)
+    x, y = (clear_place(rng, length / 2, (length - side) / 2 - 4) for length in size)
     return [Shape(*looks[0], x, y, side)]
 
 
@@ -279,8 +280,10 @@ def place(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     shapes, turns = [], []
     for (row, column), look in zip(chosen, _different(rng, ground, len(chosen)), strict=True):
         side = min(third) * rng.uniform(0.5, 0.85)
-        off = [rng.uniform(-0.08, 0.08) * length for length in third]
-        x, y = (column + 0.5) * third[0] + off[0], (row + 0.5) * third[1] + off[1]
+        x, y = (
+            clear_place(rng, (at + 0.5) * length, 0.1 * length)
+            for at, length in zip((column, row), third, strict=True)
+        )
         shapes.append(Shape(*look, x, y, side))
         what = rng.choice((shapes[-1].kind, shapes[-1].name))
         turns.append((PLACE.ask(rng, split, what=what), PLACES[row][column]))
@@ -297,8 +300,8 @@ def _in_a_line(rng: random.Random, size: tuple[int, int], ground: str, along: st
     for i, look in enumerate(_different(rng, ground, count)):
         side = min(step, across, length / 2) * rng.uniform(0.5, 0.75)
         free = (step - side) / 2 * 0.8
-        here = (i + 0.5) * step + rng.uniform(-free, free)
-        there = across / 2 + rng.uniform(-1, 1) * min((across - side) / 2 * 0.9, 0.2 * step)
+        here = clear_place(rng, (i + 0.5) * step, free)
+        there = clear_place(rng, across / 2, min((across - side) / 2 * 0.9, 0.2 * step))
         shapes.append(Shape(*look, *((here, there) if along == "x" else (there, here)), side))
     return shapes
 

@@ -40,9 +40,10 @@ class Seen:
     pixels: (N, 768) float32 of 0 to 1.  grid: rows and columns of patches.  corner: row and column of its
     first patch on the page that it is a part of.
     marks: (soft tokens, CELL_MARKS) int64: the letter in each column of patches; the kind and the colour of
-    the shape whose middle lies there, or the ground's colour; the letter before the first one there, FIRST
-    where a word begins; the value of the bar that the letter names; where that shape, or else the soft token,
-    lies across and down the picture, 1 to BINS; 0 for none, IGNORED where nothing is known.
+    the shape whose middle lies there, or the ground's colour where no shape hides it; the letter before the
+    first one there, FIRST where a word begins; the value of the bar that the letter names; where that shape,
+    or else the soft token, lies across and down the picture, 1 to BINS; 0 for none, IGNORED where nothing is
+    known.
     patch_marks: (N, PATCH_MARKS) int64: the letter, the kind and the colour of the shape that each patch is
     a part of, and the value of the bar that the letter names.
     """
@@ -97,8 +98,8 @@ def mark_patches(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
     patches = np.zeros((*grid, PATCH_MARKS), np.int64)
     patches[..., -1] = IGNORED
     for mark in marks:
-        rows = _covered(mark.y, mark.height, grid[0])
-        columns = _covered(mark.x, mark.width, grid[1])
+        rows = _covered(mark.y, mark.height, grid[0], PATCH)
+        columns = _covered(mark.x, mark.width, grid[1], PATCH)
         patches[rows, columns] = (*_numbers(mark.name), IGNORED if mark.value is None else mark.value)
     return patches.reshape(-1, PATCH_MARKS)
 
@@ -108,10 +109,13 @@ def apart(before: Mark, mark: Mark) -> bool:
     return mark.x - mark.width / 2 > before.x + before.width / 2 + 1 or mark.x < before.x
 
 
-def _covered(middle: float, length: float, count: int) -> slice:
-    """The patches whose middles lie within the length, and at least the one in which its own middle lies."""
-    at = min(int(middle // PATCH), count - 1)
-    first, last = (int((middle + sign * length / 2) / PATCH + 0.5) for sign in (-1, 1))
+def _covered(middle: float, length: float, count: int, size: int) -> slice:
+    """The patches whose middles lie within the length, and at least the one in which its own middle lies.
+
+    size: of a patch, or a soft token, in pixels.
+    """
+    at = min(int(middle // size), count - 1)
+    first, last = (int((middle + sign * length / 2) / size + 0.5) for sign in (-1, 1))
     return slice(max(min(first, at), 0), min(max(last, at + 1), count))
 
 
@@ -144,6 +148,9 @@ def mark_cells(marks: tuple[Mark, ...], grid: Grid) -> NDArray[np.int64]:
             cell[min(int(mark.x % CELL) // PATCH, POOLING - 1)] = letter
             cell[value] = IGNORED if mark.value is None else mark.value
         else:
+            rows = _covered(mark.y, mark.height, grid[0], CELL)
+            columns = _covered(mark.x, mark.width, grid[1], CELL)
+            cells[rows, columns, POOLING + 1] = IGNORED  # neither ground nor the shape's middle
             cell[POOLING:before] = shape
             cell[place] = _bins(mark.x / CELL, grid[1]), _bins(mark.y / CELL, grid[0])
         last = mark

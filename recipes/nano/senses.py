@@ -37,14 +37,21 @@ from recipes.nano.voices import open_bank
 
 SHAPE = Shape(groups=5, tokens=640, learnt=192)
 TEXT_ROWS = 2  # of each batch of questions, so that text is not forgotten
-RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.3))
+RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.4))
 SCHEDULE = Schedule(warm_up=40, decay_from=0.65)
-LOOKING_UNTIL = 0.23
-SETTLING_UNTIL = 0.43
-SMALL_UNTIL = 0.7
+LOOKING_UNTIL = 0.22
+SETTLING_UNTIL = 0.4
+SMALL_UNTIL = 0.67
 SETTLED = 0.02  # rate at which the towers come to rest
-LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5}
-SETTLING = {"strips": 10, "pages": 1, "shapes": 6, "charts": 2, "clips": 4}  # pages: as reading is asked for
+LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5, "blank": 0.15}
+SETTLING = {
+    "strips": 10,
+    "pages": 1,
+    "shapes": 7,
+    "charts": 2,
+    "clips": 4,
+    "blank": 0.4,
+}  # pages: as reading is asked for
 THIRDS = (("left", "middle", "right"), ("top", "middle", "bottom"))
 BLANK = 0.15  # how much a place counts where nothing is
 PLACED = 8.0  # how much a place counts, where a whole side is 2 long
@@ -99,16 +106,18 @@ class Senses(nn.Module):
         # shares of places that were named rightly, since the last line
         self.right: dict[str, list[float]] = {}
 
-    def named(self, soft: Tensor, marks: Tensor) -> Tensor:
-        """The loss of naming what each soft token of an image (S, C) holds; marks: (S, CELL_MARKS)."""
+    def named(self, soft: Tensor, marks: Tensor, blank: float) -> Tensor:
+        """The loss of naming what each soft token of an image (S, C) holds; see `SensesBatch`."""
         letters = self.letters(soft).view(len(soft) * POOLING, -1)
         loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
         firsts = first_letter(marks[:, :POOLING])
         loss = loss + self._cross_entropy("first", self.first(soft), firsts)
         loss = loss + self._cross_entropy("before", self.before(soft), marks[:, POOLING + 2])
-        loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING])
+        loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING], blank)
         loss = loss + self._cross_entropy("values", self.values(soft), marks[:, POOLING + 3])
-        loss = loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1])
+        shapes, colors = marks[:, POOLING] > 0, self.colors(soft)  # few, so they count apart from the ground
+        loss = loss + self._cross_entropy("colors", colors[shapes], marks[shapes, POOLING + 1])
+        loss = loss + self._cross_entropy("ground", colors[~shapes], marks[~shapes, POOLING + 1])
         return loss + self.placed(soft, marks[:, POOLING + 4 :])
 
     def placed(self, soft: Tensor, places: Tensor) -> Tensor:
@@ -133,14 +142,14 @@ class Senses(nn.Module):
         """The loss of naming the word that each soft token of a clip (A, C) ends; said: (A,)."""
         return self._cross_entropy("words", self.words(soft), said)
 
-    def _cross_entropy(self, what: str, logits: Tensor, targets: Tensor) -> Tensor:
-        known = targets > 0
-        if not known.any():
+    def _cross_entropy(self, what: str, logits: Tensor, targets: Tensor, blank: float = BLANK) -> Tensor:
+        if not (targets > 0).any():
             return logits.sum() * 0
         weights = torch.full((logits.shape[1],), 1.0)
-        weights[0] = BLANK
-        right = (logits.argmax(-1) == targets)[known].float().mean()
-        self.right.setdefault(what, []).append(right.item())
+        weights[0] = blank
+        said = logits.argmax(-1)
+        counted = (targets > 0) | ((targets == 0) & (said > 0))  # what is there, and what only seems to be
+        self.right.setdefault(what, []).append((said == targets)[counted].float().mean().item())
         return F.cross_entropy(logits, targets, weights, ignore_index=IGNORED)
 
     def tell(self) -> str:
@@ -168,7 +177,7 @@ def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
         if not batch.frozen:
             losses.append(senses.noticed(hidden, batch.patch_marks))
         parts.append(model.model.embed_vision(pooled))
-        losses.append(senses.named(parts[-1], batch.marks))
+        losses.append(senses.named(parts[-1], batch.marks, batch.blank))
     if batch.mel:
         with torch.set_grad_enabled(not batch.frozen):
             clips = torch.cat(model.model.audio_tower(batch.mel))
@@ -200,12 +209,12 @@ def teach(command: TrainCommand) -> None:
     torch.set_flush_denormal(True)
     model = from_text(folder, command.seed).to(command.device)
     drawer = Drawer(Tokenizer.from_file(str(folder / "tokenizer/tokenizer.json")), open_bank(BANK))
-    practice = texts(folder / "practice.npz", model.config)
+    kept = texts(folder / "kept.npz", model.config)
     phases = (
         Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
         Phase("settling", Looking(drawer, **SETTLING), SETTLING_UNTIL, last_rate=SETTLED),
-        Phase("small", Asking(drawer, SMALL_MIX, practice, TEXT_ROWS, frozen=True), SMALL_UNTIL),
-        Phase("large", Asking(drawer, LARGE_MIX, practice, TEXT_ROWS, frozen=True), 1.0),
+        Phase("small", Asking(drawer, SMALL_MIX, kept, TEXT_ROWS, frozen=True), SMALL_UNTIL),
+        Phase("large", Asking(drawer, LARGE_MIX, kept, TEXT_ROWS, frozen=True), 1.0),
     )
     options = Options(
         shape=SHAPE,

@@ -51,6 +51,7 @@ class SensesBatch:
     marks: (S, CELL_MARKS) int64 and patch_marks: (N, PATCH_MARKS) int64, see `Seen`.
     mel: of each clip.  said: (A,) int64, see `Heard`.
     order: (S + A,) int64, the soft tokens of images, then of clips, in the order of their placeholders.
+    blank: how much a soft token counts in which no shape has its middle.
     """
 
     text: Batch | None
@@ -63,6 +64,7 @@ class SensesBatch:
     said: Tensor
     order: Tensor
     frozen: bool = False
+    blank: float = 0.4
 
     @property
     def num_tokens(self) -> int:
@@ -182,22 +184,22 @@ SPEECH: list[tuple[Draw, float]] = [
 ]
 Mix = list[tuple[Draw, float]]  # shares of examples
 SMALL_MIX: Mix = [
-    *_shapes(0, 25),
+    *_shapes(0, 30),
     *_shapes(70, 4),
-    (_picture("bar_chart", 70), 4),
-    (_strip("words"), 32),
+    (_picture("bar_chart", 70), 5),
+    (_strip("words"), 26),
     (_strip("numbers"), 8),
     *SPEECH,
     (_film(0), 14),
 ]
 LARGE_MIX: Mix = [
     *_shapes(0, 6),
-    *_shapes(70, 24),
-    (_picture("bar_chart", 70), 7),
-    (_strip("words"), 12),
+    *_shapes(70, 26),
+    (_picture("bar_chart", 70), 8),
+    (_strip("words"), 10),
     (_strip("numbers"), 4),
     (_picture("words", 280), 8),
-    (_picture("numbers", 280), 3),
+    (_picture("numbers", 280), 4),
     *SPEECH,
     (_film(0), 4),
     (_film(70), 7),
@@ -210,6 +212,7 @@ class Looking:
 
     strips, pages, shapes, charts, clips: how many of each are in a batch.  Of the shapes, LARGER are of the
     smallest budget, the others are smaller.
+    blank: see `SensesBatch`; where it is much from the start, shapes are found late.
     """
 
     drawer: Drawer
@@ -218,6 +221,7 @@ class Looking:
     shapes: int
     charts: int
     clips: int
+    blank: float
 
     def check(self, shape: Shape) -> None:
         """Nothing of it depends on the shape of rows."""
@@ -226,7 +230,7 @@ class Looking:
         """Batches for ever, the same for the same seed."""
         number = skip
         while True:
-            yield media_batch(None, self._media(_rng(seed, number)))
+            yield replace(media_batch(None, self._media(_rng(seed, number))), blank=self.blank)
             number += 1
 
     def _media(self, rng: random.Random) -> list[Seen | Heard]:
@@ -253,7 +257,7 @@ class Looking:
 
     def identity(self) -> list[Any]:
         """What a batch holds."""
-        return [self.strips, self.pages, self.shapes, self.charts, self.clips]
+        return [self.strips, self.pages, self.shapes, self.charts, self.clips, self.blank]
 
 
 @dataclass(frozen=True)

@@ -282,9 +282,8 @@ class _Loop:
         choice = sample.choice
         sample.made.append(token_id)
         ends = choice.constraint is not None and advanced(choice.constraint, token_id)
-        choice.stops.push(token_id, ends)
+        over = choice.stops.push(token_id, ends) or len(sample.made) == sample.job.request.max_tokens
         sample.stream.put(Token(token_id, logprobs, ends))
-        over = choice.stops.over or len(sample.made) == sample.job.request.max_tokens
         if over:
             sample.stream.put(None)
             self._forget(sample.stream.key)

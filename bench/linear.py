@@ -1,7 +1,7 @@
 """The forms of the linear map in bfloat16 on this CPU: `python -m bench.linear`.
 
-One row is bound by memory, so its figure is gigabytes of weights a second; many rows are bound by arithmetic,
-which a product of float32 matrices in torch shows how much of there can be.
+One row is bound by memory, so its figure is gigabytes of weights a second; many rows are bound by arithmetic:
+how much of that there is, a product of float32 matrices shows.
 """
 
 import statistics

@@ -35,15 +35,15 @@ struct Rows {
                     to[lane] = widen(x[i + 2 * lane]);
                     to[LANES + lane] = widen(x[i + 2 * lane + 1]);
                 }
-                std::memcpy(at(i, r) + i % stretch / LANES, to, sizeof to);
+                std::memcpy(lanes.data() + place(i, r) + i % stretch / LANES, to, sizeof to);
             }
             for (int64_t i = 0; i < rest; ++i) tails[r * rest + i] = widen(x[whole + i]);
         }
     }
 
     int64_t length(int64_t i) const { return std::min(stretch, whole - i / stretch * stretch); }  // of i's stretch
-    floats *at(int64_t i, int64_t r) { return lanes.data() + (i / stretch * stretch * count + r * length(i)) / LANES; }
-    const floats *at(int64_t i, int64_t r) const { return const_cast<Rows *>(this)->at(i, r); }
+    int64_t place(int64_t i, int64_t r) const { return (i / stretch * stretch * count + r * length(i)) / LANES; }
+    const floats *at(int64_t i, int64_t r) const { return lanes.data() + place(i, r); }  // a row's part of i's stretch
 };
 
 // What a stretch of ROWS rows of x and of OUTS rows of the weight adds to their products; sums: [o][MOST_ROWS]

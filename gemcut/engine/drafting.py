@@ -168,7 +168,7 @@ class Speculator:
         return followed
 
     def _forget_ended(self, num_running: int) -> None:
-        if len(self._followed) > 2 * num_running + 8:
+        if len(self._followed) > 2 * num_running + 8:  # not each time: most of them run
             alive = {one: followed for one, followed in self._followed.items() if one.state != "ended"}
             self._followed = alive
 

@@ -9,9 +9,7 @@ length, which is its best case.  Every prompt is new, unless its beginning is wh
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench.side import Side, answer_orders
 
 BEGINNING = 2000  # tokens that two requests share
 QUESTION = 16  # tokens of each request's own behind them
@@ -119,24 +119,6 @@ def theirs(folder: Path) -> dict[str, Measure]:
     return {"at once": batch}
 
 
-class Worker:
-    """One side in its process."""
-
-    def __init__(self, side: str, arguments: list[str]) -> None:
-        command = [sys.executable, "-m", "bench.engine", *arguments, "--side", side]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def seconds(self, what: str) -> float:
-        """How long it takes."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(what, file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("a worker died; its error is above")
-        return float(json.loads(line))
-
-
 def report(args: argparse.Namespace, found: dict[str, list[float]]) -> list[str]:
     """The lines of the result: rates of the median round, and ratios with their spread."""
     lines = []
@@ -182,16 +164,17 @@ def main() -> None:
     if args.side:
         invariant = args.batch_invariant
         measures = ours(args.folder, invariant) if args.side == "gemcut" else theirs(args.folder)
-        for line in sys.stdin:
-            print(json.dumps(measures[line.strip()](args)), flush=True)
+        answer_orders({}, lambda what: measures[what](args))
         return
-    gemcut, transformers = (Worker(side, sys.argv[1:]) for side in ("gemcut", "transformers"))
+    gemcut, transformers = (
+        Side("bench.engine", [*sys.argv[1:], "--side", side]) for side in ("gemcut", "transformers")
+    )
     found: dict[str, list[float]] = {}
     for round_number in range(args.rounds + 1):  # the first one warms up
         for what in ("at once", "one after another", "naive loop", "first of two", "second of two"):
             if round_number or what == "at once":
-                found.setdefault(what, []).append(gemcut.seconds(what))
-        found.setdefault("transformers at once", []).append(transformers.seconds("at once"))
+                found.setdefault(what, []).append(gemcut.ask(what))
+        found.setdefault("transformers at once", []).append(transformers.ask("at once"))
         if not round_number:
             found.clear()
     print(*report(args, found), sep="\n")

@@ -1,9 +1,10 @@
 # make demo   shows what nano, the model in the package, does
 # make test   linter, types, tests
+# make clients   clients that others wrote, on a real server, each kind in a virtual environment of its own
 # Each sets up .venv first, and again only after pyproject.toml or constraints.txt changed.
 
 PYTHON ?= python3
-.PHONY: demo test
+.PHONY: demo test clients
 
 demo: .venv/installed
 	@.venv/bin/python examples/demo.py
@@ -13,6 +14,9 @@ test: .venv/installed-for-tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
+
+clients: .venv/installed-for-tests
+	GEMCUT_CLIENTS=build/clients .venv/bin/pytest tests/clients
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

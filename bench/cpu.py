@@ -8,16 +8,16 @@ In every round the memory's bandwidth (a copy) and the rate of float32 matrix pr
 """
 
 import argparse
-import json
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from bench.side import Side, answer_orders
 
 Generate = Callable[[list[int], int], float]  # prompt ids, tokens to make -> seconds
 CONTEXT = 128  # tokens before the decoded ones
@@ -67,49 +67,43 @@ def theirs(folder: Path) -> tuple[Generate, dict[str, float]]:
 
 
 def work(side: str, folder: Path) -> None:
-    """A worker: answers each line {"prompt": [...], "count": n} on stdin with its seconds on stdout."""
+    """A side: answers orders {"prompt": [...], "count": n} with seconds and the most memory so far."""
     start = time.perf_counter()
     run, facts = {"gemcut": ours, "transformers": theirs}[side](folder)
-    print(json.dumps({"load_s": time.perf_counter() - start, **facts}), flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
+
+    def answer(order: dict[str, Any]) -> dict[str, float]:
         seconds = run(order["prompt"], order["count"])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), flush=True)
+        return {"seconds": seconds, "peak_bytes": peak}
+
+    answer_orders({"load_s": time.perf_counter() - start, **facts}, answer)
 
 
-class Worker:
-    """One side in its process."""
+class Measured:
+    """One side and what was measured of it."""
 
     def __init__(self, side: str, folder: Path, threads: int) -> None:
-        command = [sys.executable, "-m", "bench.cpu", str(folder), "--side", side, "--threads", str(threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.facts = self._answer()
+        self._side = Side("bench.cpu", [str(folder), "--side", side, "--threads", str(threads)])
+        self.facts: dict[str, float] = self._side.facts
         self.prefill_s: list[float] = []
         self.decode_s: list[float] = []
         self.peak_bytes = 0.0
+        self._asked = 0  # both sides get the same prompts
 
-    def _answer(self) -> dict[str, float]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("a worker died; its error is above")
-        return dict(json.loads(line))
-
-    def seconds(self, prompt: list[int], count: int) -> float:
-        """How long it takes to make `count` tokens after the prompt."""
-        assert self.process.stdin is not None
-        print(json.dumps({"prompt": prompt, "count": count}), file=self.process.stdin, flush=True)
-        answer = self._answer()
+    def seconds(self, tokens: int, count: int) -> float:
+        """How long `count` tokens take after a prompt of so many that it has not seen before."""
+        self._asked += 1
+        generator = torch.Generator().manual_seed(self._asked)
+        prompt = torch.randint(1000, 200_000, (tokens,), generator=generator).tolist()
+        answer = self._side.ask({"prompt": prompt, "count": count})
         self.peak_bytes = answer["peak_bytes"]
-        return answer["seconds"]
+        return float(answer["seconds"])
 
-    def round(self, prompt: list[int], tokens: int) -> None:
+    def round(self, prompt: int, tokens: int) -> None:
         """One measurement of each kind: decoding is what more tokens take than one token."""
         self.prefill_s.append(self.seconds(prompt, 1))
-        short = prompt[:CONTEXT]
-        one = self.seconds(short, 1)
-        self.decode_s.append((self.seconds(short, 1 + tokens) - one) / tokens)
+        one = self.seconds(CONTEXT, 1)
+        self.decode_s.append((self.seconds(CONTEXT, 1 + tokens) - one) / tokens)
 
 
 def bandwidth() -> float:
@@ -133,7 +127,9 @@ def matrix_rate() -> float:
     return 3 * 2 * 2048**3 / (time.perf_counter() - start)
 
 
-def report(sides: dict[str, Worker], prompt: int, memory: list[float], matrix: list[float]) -> Iterator[str]:
+def report(
+    sides: dict[str, Measured], prompt: int, memory: list[float], matrix: list[float]
+) -> Iterator[str]:
     """The lines of the result."""
     ours_, theirs_ = sides["gemcut"], sides["transformers"]
     floor, rate = statistics.median(memory), statistics.median(matrix)
@@ -173,14 +169,13 @@ def main() -> None:
     if args.side:
         work(args.side, args.folder)
         return
-    prompt = torch.randint(1000, 200_000, (args.prompt,), generator=torch.Generator().manual_seed(0)).tolist()
-    sides = {name: Worker(name, args.folder, args.threads) for name in ("gemcut", "transformers")}
+    sides = {name: Measured(name, args.folder, args.threads) for name in ("gemcut", "transformers")}
     for side in sides.values():
-        side.seconds(prompt[:CONTEXT], 2)  # warm
+        side.seconds(CONTEXT, 2)  # warm
     memory, matrix = [], []
     for _ in range(args.rounds):
         for side in sides.values():
-            side.round(prompt, args.tokens)
+            side.round(args.prompt, args.tokens)
         memory.append(bandwidth())
         matrix.append(matrix_rate())
     print(*report(sides, args.prompt, memory, matrix), sep="\n")

@@ -1,6 +1,6 @@
 """The engine on this CPU: many requests at once, one after another, in transformers; shared beginnings.
 
-    python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2]
+    python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2] [--batch-invariant]
 
 FOLDER holds a checkpoint, e.g. E2B's real shapes with random weights.  Each side runs in a process of its own
 and they take turns.  transformers 5.23's continuous batching (`generate_batch`) refuses Gemma 4, whose
@@ -9,9 +9,7 @@ length, which is its best case.  Every prompt is new, unless its beginning is wh
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench.side import Side, answer_orders
 
 BEGINNING = 2000  # tokens that two requests share
 QUESTION = 16  # tokens of each request's own behind them
@@ -33,14 +33,17 @@ def prompts(args: argparse.Namespace, seed: int) -> list[list[int]]:
     return torch.randint(1000, 200_000, (args.requests, args.prompt), generator=generator).tolist()  # type: ignore[no-any-return]
 
 
-def ours(folder: Path) -> dict[str, Measure]:
+def ours(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
     """What is measured of gemcut."""
     from gemcut.api import Gemma
     from gemcut.engine.naive import generate
+    from gemcut.engine.options import EngineOptions
     from gemcut.engine.sampling_params import Sampling, SamplingParams
     from gemcut.engine.stop_conditions import StopConditions
 
-    gemma = Gemma.load(str(folder), device="cpu")
+    gemma = Gemma.load(
+        str(folder), device="cpu", engine=EngineOptions(batch_invariant=batch_invariant, speculate="off")
+    )
     seeds = count()
 
     def complete(ids: list[int], tokens: int) -> float:
@@ -116,24 +119,6 @@ def theirs(folder: Path) -> dict[str, Measure]:
     return {"at once": batch}
 
 
-class Worker:
-    """One side in its process."""
-
-    def __init__(self, side: str, arguments: list[str]) -> None:
-        command = [sys.executable, "-m", "bench.engine", *arguments, "--side", side]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def seconds(self, what: str) -> float:
-        """How long it takes."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(what, file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("a worker died; its error is above")
-        return float(json.loads(line))
-
-
 def report(args: argparse.Namespace, found: dict[str, list[float]]) -> list[str]:
     """The lines of the result: rates of the median round, and ratios with their spread."""
     lines = []
@@ -167,6 +152,7 @@ def parsed() -> Any:
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batch-invariant", action="store_true")
     parser.add_argument("--side", choices=("gemcut", "transformers"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -176,17 +162,19 @@ def main() -> None:
     args = parsed()
     torch.set_num_threads(args.threads)
     if args.side:
-        measures = {"gemcut": ours, "transformers": theirs}[args.side](args.folder)
-        for line in sys.stdin:
-            print(json.dumps(measures[line.strip()](args)), flush=True)
+        invariant = args.batch_invariant
+        measures = ours(args.folder, invariant) if args.side == "gemcut" else theirs(args.folder)
+        answer_orders({}, lambda what: measures[what](args))
         return
-    gemcut, transformers = (Worker(side, sys.argv[1:]) for side in ("gemcut", "transformers"))
+    gemcut, transformers = (
+        Side("bench.engine", [*sys.argv[1:], "--side", side]) for side in ("gemcut", "transformers")
+    )
     found: dict[str, list[float]] = {}
     for round_number in range(args.rounds + 1):  # the first one warms up
         for what in ("at once", "one after another", "naive loop", "first of two", "second of two"):
             if round_number or what == "at once":
-                found.setdefault(what, []).append(gemcut.seconds(what))
-        found.setdefault("transformers at once", []).append(transformers.seconds("at once"))
+                found.setdefault(what, []).append(gemcut.ask(what))
+        found.setdefault("transformers at once", []).append(transformers.ask("at once"))
         if not round_number:
             found.clear()
     print(*report(args, found), sep="\n")

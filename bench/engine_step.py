@@ -128,7 +128,8 @@ def main() -> None:
             group = decodes if all(progress.pending == 1 for progress in running) else prefills
             group.append(1000 * took)
     assert all(sum(1 for _ in stream) == args.tokens for stream in streams)
-    for name, times in ((f"{args.requests} replies", decodes), ("with prompts", prefills)):
+    groups = {f"{args.requests} replies": decodes, "with prompts": prefills}
+    for name, times in ((name, times) for name, times in groups.items() if times):
         most = sorted(times)[int(0.99 * len(times))]
         middle = statistics.median(times)
         print(f"{name:12} {len(times)} steps: {middle:.2f} ms a step (median), {most:.2f} ms (99 %)")

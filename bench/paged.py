@@ -17,7 +17,7 @@ from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import PageSight
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.layer_plan import LayerSpec, plan_layers
-from gemcut.model.paged_cache import PagedCache
+from gemcut.model.paged_cache import PagedCache, row_layout
 from gemcut.model.step import Embedded, Step
 
 PAGE_TOKENS = 16
@@ -122,7 +122,7 @@ class Bench:
         q = torch.randn(shape, dtype=pool.weight.dtype, device=pool.weight.device) * spec.head_dim**-0.5
         again = record(lambda: [paged_attention.attend_pages(q, pool, sight) for _ in range(CALLS)][-1])
         seen = int(sight.highs[0] - sight.lows[0])
-        form = "" if spec.kv_rows.rotated is None else ", compact"
+        form = "" if row_layout(spec).rotated is None else ", compact"
         return Attended(
             layer=f"{spec.kind.replace('_', ' ')}{form}, {seen} keys",
             batch=self.batch,
@@ -134,7 +134,7 @@ class Bench:
 
 def read_bytes(spec: LayerSpec) -> int:
     """What attention in a layer reads of one token, in bfloat16."""
-    return 2 * spec.num_kv_heads * spec.kv_rows.numbers
+    return 2 * spec.num_kv_heads * row_layout(spec).numbers
 
 
 def step_bytes(text: TextConfig, context: int) -> int:

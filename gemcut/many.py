@@ -44,10 +44,15 @@ class ReplyOptions(AnswerOptions, total=False):
 
 @dataclass(frozen=True)
 class Question:
-    """One of many: a conversation, and how it is to be answered."""
+    """One of many: a conversation, and how it is to be answered.  Raises TypeError for an unknown option."""
 
     messages: Conversation
     options: ReplyOptions = field(default_factory=ReplyOptions)
+
+    def __post_init__(self) -> None:
+        known = ReplyOptions.__annotations__
+        if unknown := sorted(set(self.options) - set(known)):
+            raise TypeError(f"{unknown[0]!r} is no option of a reply; there are {', '.join(known)}")
 
 
 def in_turn(

@@ -266,6 +266,18 @@ def test_a_batch_gives_the_replies_in_order_and_tells_what_failed(gemma: Gemma) 
     assert isinstance(caught.value.errors[1], PromptTooLong)
 
 
+def test_an_option_that_a_batch_does_not_have_is_refused(gemma: Gemma) -> None:
+    with pytest.raises(TypeError, match="'temprature' is no option of a reply; there are tools, think"):
+        gemma.batch(["Hi"], temprature=0)  # type: ignore[call-arg]
+
+
+def test_a_model_that_was_closed_says_so_and_starts_nothing(gemma: Gemma) -> None:
+    closed = Gemma(gemma._loaded)
+    closed.close()
+    with pytest.raises(EngineFailed, match="the model was closed; load it anew"):
+        closed.reply("Hi")
+
+
 def test_who_stops_reading_a_batch_ends_what_is_under_way(gemma: Gemma) -> None:
     endless = SamplingParams(temperature=0, max_tokens=CONTEXT - 100)
     made = gemma.replies(Question("Hi", {"sampling": endless}) for _ in range(1000))

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from gemcut.cli.conversation import Settings, with_system
 from gemcut.cli.once import reply_json
 from gemcut.cli.screen import Screen
 from gemcut.engine.sampling_params import SamplingParams
-from gemcut.errors import BadConstraint, BadOption, BadSampling, BadTools, GemcutError
-from gemcut.many import Question, ReplyOptions, shown
+from gemcut.errors import BadOption, GemcutError
+from gemcut.many import Question, shown
 from gemcut.prompt.json_schema import read_schema
 from gemcut.prompt.tools import read_tools
 from gemcut.reply import Reply
@@ -44,17 +45,30 @@ class Line:
     question: Question
 
 
-def run_batch(gemma: Gemma, questions: Path, answers: Path, settings: Settings, screen: Screen) -> int:
-    """Answers what is not answered yet, a line of JSON each as it is done; returns the exit code.
+@dataclass(frozen=True)
+class BatchFiles:
+    """A file of questions, read, and the file that their answers go to.
 
-    settings: for lines that do not say otherwise.
-    Raises BadOption for files that cannot be used, before any line is answered.
+    left: the lines that have no answer there yet.  num_lines: of all.
     """
-    lines = read_lines(questions, settings)
-    done = answered(answers, {line.id for line in lines})
-    left = [line for line in lines if line.id not in done]
-    if done:
-        screen.note(f"{len(done)} of {len(lines)} are answered in {answers}; the others follow")
+
+    answers: Path
+    left: Sequence[Line]
+    num_lines: int
+
+    @classmethod
+    def read(cls, questions: Path, answers: Path, settings: Settings) -> "BatchFiles":
+        """Both files; BadOption where one is no use.  settings: for lines that do not say otherwise."""
+        lines = read_lines(questions, settings)
+        done = answered(answers, {line.id for line in lines})
+        return cls(answers, [line for line in lines if line.id not in done], len(lines))
+
+
+def run_batch(gemma: Gemma, files: BatchFiles, screen: Screen) -> int:
+    """Answers what is not answered yet, a line of JSON each as it is done; returns the exit code."""
+    answers, left = files.answers, files.left
+    if done := files.num_lines - len(left):
+        screen.note(f"{done} of {files.num_lines} are answered in {answers}; the others follow")
     for fact in gemma.memory.lines():
         screen.note(fact)
     start, tokens, failed = time.perf_counter(), 0, 0
@@ -151,22 +165,17 @@ def read_line(row: str, name: str, settings: Settings) -> Line:
     messages = given.get("messages")
     if messages is None:
         messages = with_system(settings.system, [{"role": "user", "content": given["prompt"]}])
-    try:
-        options = ReplyOptions(
-            tools=read_tools(given["tools"]) if "tools" in given else settings.tools,
-            constrain_tools=settings.constrain_tools,
-            schema=settings.schema,
-            think=given.get("think", settings.think),
-            media=settings.media,
-            sampling=_sampling(given, settings.sampling),
-        )
-        if "schema" in given:
-            read_schema(given["schema"])
-            options["schema"] = given["schema"]
-    except (BadTools, BadConstraint, BadSampling) as error:
-        raise BadOption(str(error)) from None
-    if not isinstance(options["think"], bool):
-        raise BadOption(f"think is {options['think']!r}; it is true or false")
+    options = settings.options
+    if "tools" in given:
+        options["tools"] = read_tools(given["tools"])
+    if "schema" in given:
+        read_schema(given["schema"])  # it says what is wrong with it, before any question is asked
+        options["schema"] = given["schema"]
+    if "think" in given:
+        if not isinstance(given["think"], bool):
+            raise BadOption(f"think is {given['think']!r}; it is true or false")
+        options["think"] = given["think"]
+    options["sampling"] = _sampling(given, settings.sampling)
     return Line(str(given.get("id", name)), Question(messages, options))
 
 

@@ -12,6 +12,7 @@ from gemcut.cli.screen import Screen
 from gemcut.cli.transcript import Transcript, load_transcript, save_transcript
 from gemcut.engine.sampling_params import SamplingParams
 from gemcut.errors import GemcutError
+from gemcut.many import ReplyOptions
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import ToolCall
 
@@ -27,6 +28,18 @@ class Settings:
     schema: dict[str, Any] | None
     media: MediaOptions
     sampling: SamplingParams
+
+    @property
+    def options(self) -> ReplyOptions:
+        """All but the system prompt, as `Gemma.reply` takes it."""
+        return ReplyOptions(
+            tools=self.tools,
+            constrain_tools=self.constrain_tools,
+            schema=self.schema,
+            think=self.think,
+            media=self.media,
+            sampling=self.sampling,
+        )
 
 
 class Conversation:
@@ -120,17 +133,8 @@ class Conversation:
         self.open_calls = answer.tool_calls
 
     def _ask(self) -> Answer:
-        settings = self.settings
-        deltas = self.gemma.stream(
-            with_system(settings.system, self.messages),
-            tools=settings.tools,
-            constrain_tools=settings.constrain_tools,
-            schema=settings.schema,
-            think=settings.think,
-            media=settings.media,
-            sampling=settings.sampling,
-        )
-        return show_answer(deltas, self.screen)
+        messages = with_system(self.settings.system, self.messages)
+        return show_answer(self.gemma.stream(messages, **self.settings.options), self.screen)
 
 
 def with_system(system: str | None, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

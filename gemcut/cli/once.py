@@ -15,30 +15,14 @@ INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 def answer_once(gemma: Gemma, question: dict[str, Any], settings: Settings, screen: Screen) -> None:
     """Prints the answer to a user's message as it comes; raises typer.Exit(130) where the user stopped it."""
-    deltas = gemma.stream(
-        with_system(settings.system, [question]),
-        tools=settings.tools,
-        constrain_tools=settings.constrain_tools,
-        schema=settings.schema,
-        think=settings.think,
-        media=settings.media,
-        sampling=settings.sampling,
-    )
+    deltas = gemma.stream(with_system(settings.system, [question]), **settings.options)
     if show_answer(deltas, screen).finish is None:
         raise typer.Exit(INTERRUPTED)
 
 
 def answer_as_json(gemma: Gemma, question: dict[str, Any], settings: Settings, source: str) -> None:
     """Prints the whole answer as one JSON object."""
-    reply = gemma.reply(
-        with_system(settings.system, [question]),
-        tools=settings.tools,
-        constrain_tools=settings.constrain_tools,
-        schema=settings.schema,
-        think=settings.think,
-        media=settings.media,
-        sampling=settings.sampling,
-    )
+    reply = gemma.reply(with_system(settings.system, [question]), **settings.options)
     print(json_text(reply_json(reply, source)))
 
 

@@ -67,9 +67,8 @@ def run(
     """
     screen = Screen()
     with screen.waiting("loading torch …"):  # here: it takes seconds, and --help needs none
-        from gemcut.cli.attachments import attachments
-        from gemcut.cli.attachments import question as asked
-        from gemcut.cli.batch import run_batch
+        from gemcut.cli import attachments
+        from gemcut.cli.batch import BatchFiles, run_batch
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
         from gemcut.cli.opening import Loading, open_model, read_schema_file, read_tool_file
@@ -107,17 +106,17 @@ def run(
             stop=() if stop is None else tuple(stop),
         ),
     )
-    attached = attachments(image, audio, video)
-    how = Loading(device=device, dtype=dtype, offline=offline, drafter=drafter)
-    gemma = open_model(source, how, screen)
-    if batch is not None and out is not None:
-        raise typer.Exit(run_batch(gemma, batch, out, settings, screen))
+    files = None if batch is None or out is None else BatchFiles.read(batch, out, settings)
+    attached = attachments.attachments(image, audio, video)
+    gemma = open_model(source, Loading(device=device, dtype=dtype, offline=offline, drafter=drafter), screen)
+    if files is not None:
+        raise typer.Exit(run_batch(gemma, files, screen))
     if question is None:
         _converse(Conversation(gemma, source, settings, screen, attached))
     elif as_json:
-        answer_as_json(gemma, asked(question, attached), settings, source)
+        answer_as_json(gemma, attachments.question(question, attached), settings, source)
     else:
-        answer_once(gemma, asked(question, attached), settings, screen)
+        answer_once(gemma, attachments.question(question, attached), settings, screen)
 
 
 def _is_one(

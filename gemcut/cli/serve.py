@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -28,6 +28,14 @@ ApiKey = Annotated[
 ]
 Name = Annotated[
     list[str] | None, typer.Option(help="What requests call the model; may be repeated.  [default: MODEL]")
+]
+AllowedHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A name by which requests may call this server; may be repeated.  [default: at a loopback "
+        "address this machine's own names, elsewhere any]",
+    ),
 ]
 CorsOrigin = Annotated[
     list[str] | None,
@@ -61,6 +69,27 @@ CacheBytes = Annotated[
 MaxRunning = Annotated[
     int | None, typer.Option(help="Sequences in a step of the engine.  [default: 16; GPU: 256]", min=1)
 ]
+StepTokens = Annotated[
+    int | None,
+    typer.Option(help="Tokens read or made in a step of the engine.  [default: 512; GPU: 2048]", min=1),
+]
+PageTokens = Annotated[int, typer.Option(help="What beginnings that prompts share are cut to.", min=1)]
+KvDtype = Annotated[
+    str | None,
+    typer.Option(
+        help="int8 keeps keys and values in half the memory, not quite exactly.", show_default=False
+    ),
+]
+BatchInvariant = Annotated[
+    bool,
+    typer.Option(
+        "--batch-invariant", help="Same seed, same answer, whatever runs beside it, to the last bit; slower."
+    ),
+]
+Speculate = Annotated[
+    str, typer.Option(help="How tokens are guessed ahead: auto, lookup, drafter, off; answers stay the same.")
+]
+MaxDrafts = Annotated[int, typer.Option(help="The most tokens that are guessed at once.", min=1)]
 
 
 def serve(
@@ -69,6 +98,7 @@ def serve(
     port: Port = 8000,
     api_key: ApiKey = None,
     name: Name = None,
+    allowed_host: AllowedHost = None,
     cors_origin: CorsOrigin = None,
     media_host: MediaHost = None,
     max_body_mb: MaxBodyMb = 64,
@@ -81,6 +111,12 @@ def serve(
     log_prompts: LogPrompts = False,
     cache_bytes: CacheBytes = None,
     max_running: MaxRunning = None,
+    step_tokens: StepTokens = None,
+    page_tokens: PageTokens = 16,
+    kv_dtype: KvDtype = None,
+    batch_invariant: BatchInvariant = False,
+    speculate: Speculate = "auto",
+    max_drafts: MaxDrafts = 5,
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
@@ -95,6 +131,7 @@ def serve(
     with screen.waiting("loading torch …"):
         from gemcut.cli.opening import Loading, open_model
         from gemcut.engine.options import EngineOptions
+        from gemcut.server.hosts import names_allowed
         from gemcut.server.log import Log
         from gemcut.server.models import Models, Served
         from gemcut.server.options import MB, ServerOptions
@@ -103,6 +140,7 @@ def serve(
 
     allowed = ServerOptions(
         api_keys=tuple(api_key or ()),
+        allowed_hosts=names_allowed(host, allowed_host or ()),
         cors_origins=tuple(cors_origin or ()),
         media_hosts=tuple(media_host or ()),
         most_body_bytes=max_body_mb * MB,
@@ -114,8 +152,17 @@ def serve(
         drain_s=drain,
         log_prompts=log_prompts,
     )
+    engine = EngineOptions(
+        cache_bytes=cache_bytes,
+        page_tokens=page_tokens,
+        step_tokens=step_tokens,
+        max_running=max_running,
+        batch_invariant=batch_invariant,
+        speculate=cast("Any", speculate),  # EngineOptions refuses what is none of its words
+        max_drafts=max_drafts,
+        kv_dtype=cast("Any", kv_dtype),
+    )
     listening = listen(host, port)  # before the model is loaded: that may take long
-    engine = EngineOptions(cache_bytes=cache_bytes, max_running=max_running)
     how = Loading(device=device, dtype=dtype, offline=offline, drafter=drafter, engine=engine)
     gemma = open_model(model, how, screen)
     for line in gemma.memory.lines():

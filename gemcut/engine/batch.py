@@ -3,7 +3,7 @@
 Letters: N rows of the step, B sequences, P pages of the longest table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gemcut.config import AttentionKind
-from gemcut.engine.page_tables import Lines, PageTables
+from gemcut.engine.page_tables import PageTables
 from gemcut.engine.pages import SCRATCH, PageLayout
-from gemcut.engine.progress import PageRows, Progress, Rows
+from gemcut.engine.progress import Progress, Rows
 from gemcut.kernels.page_sight import PageSight
 from gemcut.model.paged_cache import PagedCache, PageWriter
 from gemcut.model.step import Step
 
 KINDS: tuple[AttentionKind, ...] = ("full_attention", "sliding_attention")
-Numbers = NDArray[np.int64]
+Numbers, Small = NDArray[np.int64], NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,16 @@ class _Places:
     """Where the rows stand.
 
     sequence: (N,) number of each row's sequence among those planned.  position: (N,) of each row in it.
-    starts: (B + 1,) bounds of the sequences' rows.
+    page, within: (N,) which page of the sequence that is, and the place in the page.
+    lines: (B,) of the sequences in the page tables.  starts: (B + 1,) bounds of the sequences' rows.
     """
 
     sequence: Numbers
     position: Numbers
-    starts: Numbers
+    page: Numbers
+    within: Numbers
+    lines: Numbers
+    starts: Small
 
 
 class BatchBuilder:
@@ -56,11 +60,11 @@ class BatchBuilder:
         self._layout = layout
         self._cache = cache
         self._device = device
-        self._tables = {kind: PageTables() for kind in KINDS}
+        self._tables = PageTables()
 
     def build(self, planned: Sequence[Rows]) -> Batch:
         """The planned rows, in their order."""
-        places = _places(planned)
+        places = self._places(planned)
         kinds = {kind: self._kind(kind, planned, places) for kind in KINDS}
         num_outputs = tuple([rows.num_outputs for rows in planned])
         step = Step(
@@ -76,86 +80,86 @@ class BatchBuilder:
         self, kind: AttentionKind, planned: Sequence[Rows], places: _Places
     ) -> tuple[PageSight, Tensor]:
         """What the rows see in one kind of layer, and the slots (N,) where their own keys and values go."""
-        size, rows_of = self._layout.page_tokens, places.sequence
-        lines = self._tables[kind].lines(
-            [rows.progress for rows in planned], [rows.kinds[kind] for rows in planned]
-        )
-        page, within = np.divmod(places.position, size)
-        page -= lines.first_page[rows_of]
-        slots = self._tables[kind].pages[lines.index[rows_of], page] * np.int64(size) + within
-        slots[places.position < lines.known[rows_of]] = SCRATCH
+        tables, size = self._tables.kinds[kind], self._layout.page_tokens
+        of = places.lines[places.sequence]  # (N,) each row's line
+        slots = tables.pages[of, places.page - tables.first[of]] * np.int64(size) + places.within
+        if kind == "full_attention":  # what was found there is not written again
+            slots[places.page < self._tables.num_found[of]] = SCRATCH
         window = self._layout.window if kind == "sliding_attention" else None
         seen = _seen(planned, places, window)
-        return self._sight(kind, lines, seen, places.starts), self._tensor(slots)
+        return self._sight(kind, places.lines, seen, places.starts), self._tensor(slots)
 
     def _sight(
-        self, kind: AttentionKind, lines: Lines, seen: tuple[Numbers, Numbers], starts: Numbers
+        self, kind: AttentionKind, lines: Numbers, seen: tuple[Small, Small], starts: Small
     ) -> PageSight:
         """What rows see of the sequences on these lines: positions `seen[0]` to `seen[1]` - 1, (N,) each."""
-        size, tables = self._layout.page_tokens, self._tables[kind]
+        size, tables = self._layout.page_tokens, self._tables.kinds[kind]
+        num_pages = tables.count[lines].max(initial=0)
         return PageSight(
-            tables=self._tensor(tables.pages[lines.index, : lines.num_pages]),
-            first=self._tensor((lines.first_page * size).astype(np.int32)),
-            lows=self._tensor(seen[0].astype(np.int32)),
-            highs=self._tensor(seen[1].astype(np.int32)),
-            starts=torch.from_numpy(starts.astype(np.int32)),
+            tables=self._tensor(tables.pages[lines, :num_pages]),
+            first=self._tensor((tables.first[lines] * size).astype(np.int32)),
+            lows=self._tensor(seen[0]),
+            highs=self._tensor(seen[1]),
+            starts=torch.from_numpy(starts),
             page_tokens=size,
             window=self._layout.window if kind == "sliding_attention" else None,
         )
 
-    def build_drafting(self, sequences: Sequence[Progress]) -> Step:
+    def build_drafting(self, sequences: list[Progress]) -> Step:
         """A row for each running sequence where its last token stands, for a drafter, which only reads.
 
         It sees the keys before that token, within the window; the token's own are made with the next step.
         """
-        positions = np.array([progress.computed for progress in sequences])
-        sights = {kind: self._drafting_sight(kind, sequences, positions) for kind in KINDS}
+        positions = np.array([progress.computed for progress in sequences], dtype=np.int64)
+        lines = self._tables.lines(sequences)
+        sights = {kind: self._drafting_sight(kind, lines, positions) for kind in KINDS}
         return Step(positions=self._tensor(positions), sights=sights, writer=None, outputs=None)
 
-    def _drafting_sight(
-        self, kind: AttentionKind, sequences: Sequence[Progress], positions: Numbers
-    ) -> PageSight:
-        here = [_place(progress, kind) for progress in sequences]
+    def _drafting_sight(self, kind: AttentionKind, lines: Numbers, positions: Numbers) -> PageSight:
         window = self._layout.window if kind == "sliding_attention" else None
-        lows = np.zeros_like(positions) if window is None else np.maximum(positions - window + 1, 0)
-        lines = self._tables[kind].lines(sequences, here)
-        return self._sight(kind, lines, (lows, positions), np.arange(len(sequences) + 1))
+        highs = positions.astype(np.int32)
+        lows = np.zeros_like(highs) if window is None else np.maximum(highs - window + 1, 0)
+        return self._sight(kind, lines, (lows, highs), np.arange(len(lines) + 1, dtype=np.int32))
+
+    def _places(self, planned: Sequence[Rows]) -> _Places:
+        starts = np.zeros(len(planned) + 1, dtype=np.int32)
+        np.cumsum([len(rows.ids) for rows in planned], out=starts[1:])
+        sequence = np.repeat(np.arange(len(planned)), np.diff(starts))
+        offsets = np.array([rows.start for rows in planned], dtype=np.int64) - starts[:-1]
+        position = np.arange(starts[-1]) + offsets[sequence]
+        page, within = np.divmod(position, self._layout.page_tokens)
+        lines = self._tables.lines([rows.progress for rows in planned])
+        return _Places(sequence, position, page, within, lines, starts)
 
     def _outputs(self, places: _Places, num_outputs: Sequence[int]) -> Tensor | None:
         """The rows whose result is wanted, the last ones of each sequence; None for all."""
+        if sum(num_outputs) == len(places.position):
+            return None
         ends = places.starts[1:]
         wanted = np.arange(len(places.position)) >= (ends - num_outputs)[places.sequence]
-        return None if wanted.all() else self._tensor(wanted.nonzero()[0])
+        return self._tensor(wanted.nonzero()[0])
 
     def _tensor(self, numbers: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(numbers)
         return tensor if self._device.type == "cpu" else tensor.to(self._device, non_blocking=True)
 
 
-def _place(progress: Progress, kind: AttentionKind) -> PageRows:
-    """The pages that a sequence holds between two steps."""
-    table = progress.table
-    if kind == "full_attention":
-        return PageRows(progress.computed, table.full, 0)
-    return PageRows(progress.computed, table.sliding, table.first_sliding)
-
-
-def _places(planned: Sequence[Rows]) -> _Places:
-    starts = np.zeros(len(planned) + 1, dtype=np.int64)
-    np.cumsum([len(rows.ids) for rows in planned], out=starts[1:])
-    sequence = np.repeat(np.arange(len(planned)), np.diff(starts))
-    offsets = np.array([rows.start for rows in planned]) - starts[:-1]
-    return _Places(sequence, np.arange(starts[-1]) + offsets[sequence], starts)
-
-
-def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Numbers, Numbers]:
+def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Small, Small]:
     """The positions low to high - 1 that each row sees: up to its own, or to the end of its image."""
-    highs = places.position + 1
+    highs = (places.position + 1).astype(np.int32)
     if window is None:
         return np.zeros_like(highs), highs
-    for number, rows in enumerate(planned if len(highs) > len(planned) else ()):  # a row alone is no image
-        first = int(places.starts[number]) - rows.start  # the row of position 0, were it here
+    lows = np.maximum(highs - window, 0)
+    for begin, end in whole_images(planned) if len(highs) > len(planned) else ():  # a row alone is no image
+        highs[begin:end] = highs[end - 1]
+    return lows, highs
+
+
+def whole_images(planned: Sequence[Rows]) -> Iterator[tuple[int, int]]:
+    """Rows begin to end - 1 of the step for each image whose rows see each other both ways."""
+    first = 0
+    for rows in planned:
         for span in rows.progress.request.media:
             if span.whole and rows.start <= span.start < rows.start + len(rows.ids):
-                highs[first + span.start : first + span.end] = span.end
-    return np.maximum(places.position - window + 1, 0), highs
+                yield first + span.start - rows.start, first + span.end - rows.start
+        first += len(rows.ids)

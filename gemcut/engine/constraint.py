@@ -235,8 +235,9 @@ class Constraint:
             return True
         return self._states[-1].channel == "text" and self._matcher is not None and self._matcher.is_stopped()
 
-    def fill(self, row: Tensor) -> None:
-        """Writes the permitted tokens into `row`, (W,) int32 on the CPU, a bit each; padding is 0 or 1."""
+    def mask(self) -> Tensor:
+        """The permitted tokens, (W,) int32 on the CPU, a bit each; the last word's padding is 0 or 1."""
+        row = torch.empty(self._vocabulary.num_words, dtype=torch.int32)
         state, special = self._states[-1], self._vocabulary.special
         if state.forced:
             row.zero_()
@@ -251,6 +252,7 @@ class Constraint:
             self._check()
             if state.may_think:
                 _set_bit(row, special.channel_open)
+        return row
 
     def advance(self, token_id: int) -> None:
         """Takes the next token.  Raises BadConstraint where it is not permitted."""
@@ -300,13 +302,16 @@ def compute_masks(constraints: Sequence[Constraint | None], num_words: int) -> T
 
     A row whose reply has no constraint has every bit set.
     """
-    if not any(constraint is not None and constraint.restricts for constraint in constraints):
+    masks = [None if one is None or not one.restricts else one.mask() for one in constraints]
+    return stack_masks(masks, num_words)
+
+
+def stack_masks(masks: Sequence[Tensor | None], num_words: int) -> Tensor | None:
+    """Masks (W,) of many replies as one, (R, W); one that is None permits all, and so does None returned."""
+    if all(mask is None for mask in masks):
         return None
-    packed = torch.full((len(constraints), num_words), -1, dtype=torch.int32)
-    for row, constraint in zip(packed, constraints, strict=True):
-        if constraint is not None and constraint.restricts:
-            constraint.fill(row)
-    return packed
+    free = torch.full((num_words,), -1, dtype=torch.int32)
+    return torch.stack([free if mask is None else mask for mask in masks])
 
 
 def pack(permitted: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -67,7 +66,7 @@ class PagedDrafter:
         self._layers = layers_read_by_drafter(runner.model.config.text)
 
     @torch.inference_mode()
-    def draft(self, sequences: Sequence[Progress], hidden: Tensor, count: int) -> list[list[int]]:
+    def draft(self, sequences: list[Progress], hidden: Tensor, count: int) -> list[list[int]]:
         """The tokens that it finds likeliest, one after another: `count` for each sequence.
 
         hidden: (M, B), the target's rows that led to the sequences' last tokens.
@@ -103,7 +102,7 @@ class Speculator:
         self._guesses = wanted != "off"
         self._looks_up = wanted in ("auto", "lookup")
         self._drafter = drafter if wanted in ("auto", "drafter") else None
-        self._followed: WeakKeyDictionary[Progress, _Followed] = WeakKeyDictionary()
+        self._followed: dict[Progress, _Followed] = {}
         self._times = StepTimes()
         self._round_s = 0.0
 
@@ -116,6 +115,7 @@ class Speculator:
         """
         if not self._guesses:
             return {}
+        self._forget_ended(len(running))
         proposals: list[_Proposal] = []
         num_rows = 0
         for progress in running:
@@ -146,6 +146,8 @@ class Speculator:
         if not self._guesses:
             return
         for number, rows in enumerate(planned):
+            if not rows.num_drafts and self._drafter is None:
+                continue
             tokens = made[rows.progress.key].tokens if rows.progress.key in made else ()
             if tokens:
                 followed = self._follow(rows.progress)
@@ -155,13 +157,20 @@ class Speculator:
                     followed.hidden = result[place : place + 1].clone()
                 if followed.source in followed.acceptances:
                     followed.acceptances[followed.source].record(rows.num_drafts, len(tokens) - 1)
-        if all(len(rows.ids) == 1 + rows.num_drafts for rows in planned):
-            self._times.record(sum(len(rows.ids) for rows in planned), seconds)
+        num_drafts = sum([rows.num_drafts for rows in planned])
+        num_rows = sum([len(rows.ids) for rows in planned])
+        if num_rows == len(planned) + num_drafts:  # nothing was read
+            self._times.record(num_rows, seconds)
 
     def _follow(self, progress: Progress) -> _Followed:
         if (followed := self._followed.get(progress)) is None:
             followed = self._followed[progress] = _Followed()
         return followed
+
+    def _forget_ended(self, num_running: int) -> None:
+        if len(self._followed) > 2 * num_running + 8:  # not each time: most of them run
+            alive = {one: followed for one, followed in self._followed.items() if one.state != "ended"}
+            self._followed = alive
 
     def _proposal(self, progress: Progress, followed: _Followed, forced: tuple[int, ...]) -> _Proposal | None:
         """What the sequence could have of its best source; None where none has anything."""
@@ -175,15 +184,15 @@ class Speculator:
             drafts = forced[:most]
             return _Proposal(progress, followed, "forced", drafts, Offer(len(drafts), 1.0, made=False))
         found: list[_Proposal] = []
-        if self._looks_up and (looked_up := tuple(followed.lookup.draft(most))):
+        if looked_up := tuple(followed.lookup.draft(most)):
             offer = Offer(most, followed.acceptances["lookup"].expected, made=False)
             found.append(_Proposal(progress, followed, "lookup", looked_up, offer))
         if self._drafter is not None and followed.hidden is not None:
             offer = Offer(most, followed.acceptances["drafter"].expected, made=True)
             found.append(_Proposal(progress, followed, "drafter", (), offer))
-        return max(
-            found, key=lambda proposal: proposal.offer.acceptance, default=None
-        )  # of equals the free one
+        if not found:
+            return None
+        return max(found, key=lambda proposal: proposal.offer.acceptance)  # of equals the free one
 
     def _drafts(self, chosen: Sequence[tuple[_Proposal, int]]) -> dict[Key, Sequence[int]]:
         """The guesses themselves, so many of each proposal."""

@@ -7,13 +7,13 @@ itself fails, every stream raises the error, and so does every later `submit`.
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 from torch import Tensor
 
-from gemcut.engine.constraint import unpack
+from gemcut.engine.constraint import Constraint, stack_masks, unpack
 from gemcut.engine.drafting import PagedDrafter, Speculator
 from gemcut.engine.job import Job
 from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
@@ -94,6 +94,7 @@ class _Loop:
         self._speculator = speculator
         self._free_slots = list(range(scheduler.limits.max_running))
         self._samples: dict[Key, Sample] = {}
+        self._constraints: dict[Key, Constraint] = {}  # of those samples that have one
         self._masks = ThreadPoolExecutor(1, "gemcut-masks")
         self._num_words = -(-runner.model.config.text.vocab_size // 32)
         self._changed = threading.Condition()
@@ -159,6 +160,8 @@ class _Loop:
                 self._scheduler.add(job.request)
                 for choice, stream in zip(job.choices, streams, strict=True):
                     self._samples[stream.key] = Sample(job, choice, stream)
+                    if choice.constraint is not None:
+                        self._constraints[stream.key] = choice.constraint
             else:
                 self._end(item)
         return True
@@ -169,11 +172,10 @@ class _Loop:
         if not planned:
             self._scheduler.commit({})
             return
-        held = [rows for rows in planned if rows.chooses and self._is_held(rows.progress.key)]
-        masks = self._masks.submit(self._permitted, held) if held else None  # made while the model runs
+        held = self._held([rows.progress.key for rows in planned if rows.chooses])
+        masks = self._masks.submit(_masks_of, held) if held else None  # made while the model runs
         try:
-            soft = {rows.progress.request.id: self._samples[rows.progress.key].job.soft for rows in planned}
-            hidden = self._runner.run(planned, soft)
+            hidden = self._runner.run(planned, self._soft(planned))
         except (RuntimeError, MemoryError) as error:
             wait([] if masks is None else [masks])
             if not is_out_of_memory(error):
@@ -190,31 +192,20 @@ class _Loop:
 
     def _forced(self) -> dict[Key, tuple[int, ...]]:
         """Tokens about which constraints leave no choice: guesses that are right for sure."""
+        return {key: constraint.forced for key, constraint in self._constraints.items()}
+
+    def _held(self, keys: Sequence[Key]) -> dict[Key, Constraint]:
+        """The constraints of those to which some token is forbidden now."""
+        known = self._constraints
+        return {key: known[key] for key in keys if key in known and known[key].restricts}
+
+    def _soft(self, planned: Sequence[Rows]) -> dict[int, Tensor]:
+        """The soft tokens of the requests that have media."""
         return {
-            key: sample.choice.constraint.forced
-            for key, sample in self._samples.items()
-            if sample.choice.constraint is not None
+            rows.progress.request.id: self._samples[rows.progress.key].job.soft
+            for rows in planned
+            if rows.progress.request.media
         }
-
-    def _is_held(self, key: Key) -> bool:
-        constraint = self._samples[key].choice.constraint
-        return constraint is not None and constraint.restricts
-
-    def _permitted(self, held: Sequence[Rows]) -> tuple[dict[Key, Exception], dict[Key, Tensor]]:
-        """The tokens (W,) int32 that may come in sequences under a constraint; first, where that failed."""
-        failed: dict[Key, Exception] = {}
-        found: dict[Key, Tensor] = {}
-        for rows in held:
-            key = rows.progress.key
-            constraint = self._samples[key].choice.constraint
-            assert constraint is not None
-            row = torch.empty(self._num_words, dtype=torch.int32)
-            try:
-                constraint.fill(row)
-                found[key] = row
-            except Exception as error:
-                failed[key] = error
-        return failed, found
 
     def _choose(
         self,
@@ -230,30 +221,29 @@ class _Loop:
         """
         chosen: list[Choosing] = []
         wanted: list[int] = []
-        made: dict[Key, Made] = {}
-        for number, rows in enumerate(planned):
+        for rows, end in zip(planned, hidden.ends, strict=True):
             if not rows.chooses:
                 continue
             key = rows.progress.key
-            made[key] = NOTHING  # stands where it fails
             sample = self._samples[key]
             try:
-                slot = self._slot(sample, rows)
+                slot = self._new_slot(sample, rows) if sample.slot is None else sample.slot
             except Exception as error:
                 failed[key] = error
             if key not in failed:
-                chosen.append(Choosing(rows, sample, slot, len(wanted)))
-                wanted += hidden.last(number, 1 + rows.num_drafts)
+                chosen.append(Choosing(key, rows, sample, slot, len(wanted)))
+                wanted += range(end - 1 - rows.num_drafts, end)
         logits = self._runner.logits(hidden.take(wanted)) if wanted else None
         under_way = chosen
         while under_way and logits is not None:
             self._choose_next(under_way, logits, permitted, failed)
             under_way = [one for one in under_way if one.rows.num_drafts and one.goes_on]
             under_way = [one for one in under_way if one.key not in failed]
-            problems, permitted = self._permitted([one.rows for one in under_way if self._is_held(one.key)])
+            problems, permitted = _masks_of(self._held([one.key for one in under_way]))
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
-        return made | {one.key: Made(tuple(one.tokens), one.ended) for one in chosen}
+        made = {one.key: Made(tuple(one.tokens), one.ended) for one in chosen}
+        return made | dict.fromkeys(failed.keys() - made.keys(), NOTHING)
 
     def _choose_next(
         self,
@@ -267,7 +257,8 @@ class _Loop:
         rows = logits if len(places) == len(logits) else logits[torch.tensor(places, device=logits.device)]
         slots = [one.slot for one in under_way]
         positions = [len(one.sample.made) for one in under_way]
-        masks = self._unpacked([permitted.get(one.key) for one in under_way], rows)
+        packed = stack_masks([permitted.get(one.key) for one in under_way], self._num_words)
+        masks = None if packed is None else unpack(packed.to(rows.device), rows.shape[-1])  # (R, V) bool
         ids = self._sampler.choose(rows, slots, positions, masks)
         self._sampler.observe(slots, ids)
         logprobs = self._sampler.logprobs(rows, slots, ids)
@@ -278,24 +269,14 @@ class _Loop:
             except Exception as error:
                 failed[one.key] = error
 
-    def _unpacked(self, rows: Sequence[Tensor | None], logits: Tensor) -> Tensor | None:
-        """Permitted tokens (R, V) bool; None where all are."""
-        if all(row is None for row in rows):
-            return None
-        free = torch.full((self._num_words,), -1, dtype=torch.int32)
-        packed = torch.stack([free if row is None else row for row in rows])
-        return unpack(packed.to(logits.device), logits.shape[-1])
-
-    def _slot(self, sample: Sample, rows: Rows) -> int:
-        """The sampler's slot of a running sample; those that had to give way hand theirs over."""
-        if sample.slot is None:
-            sample.stream.num_cached = rows.progress.num_cached or 0
-            if not self._free_slots:
-                self._take_slots_of_the_waiting()
-            slot = self._free_slots.pop()
-            sample.slot = slot
-            self._sampler.put(slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made)
-        return sample.slot
+    def _new_slot(self, sample: Sample, rows: Rows) -> int:
+        """A slot of the sampler for a sample that begins; those that had to give way hand theirs over."""
+        sample.stream.num_cached = rows.progress.num_cached or 0
+        if not self._free_slots:
+            self._take_slots_of_the_waiting()
+        sample.slot = slot = self._free_slots.pop()
+        self._sampler.put(slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made)
+        return slot
 
     def _take_slots_of_the_waiting(self) -> None:
         for progress in self._scheduler.waiting:
@@ -309,9 +290,8 @@ class _Loop:
         choice = sample.choice
         sample.made.append(token_id)
         ends = choice.constraint is not None and advanced(choice.constraint, token_id)
-        choice.stops.push(token_id, ends)
+        over = choice.stops.push(token_id, ends) or len(sample.made) == sample.job.request.max_tokens
         sample.stream.put(Token(token_id, logprobs, ends))
-        over = choice.stops.over or len(sample.made) == sample.job.request.max_tokens
         if over:
             sample.stream.put(None)
             self._forget(sample.stream.key)
@@ -356,8 +336,21 @@ class _Loop:
 
     def _forget(self, key: Key) -> None:
         sample = self._samples.pop(key, None)
+        self._constraints.pop(key, None)
         if sample is not None and sample.slot is not None:
             self._free_slots.append(sample.slot)
+
+
+def _masks_of(held: Mapping[Key, Constraint]) -> tuple[dict[Key, Exception], dict[Key, Tensor]]:
+    """The tokens (W,) int32 that constraints permit; first, where that failed."""
+    failed: dict[Key, Exception] = {}
+    found: dict[Key, Tensor] = {}
+    for key, constraint in held.items():
+        try:
+            found[key] = constraint.mask()
+        except Exception as error:
+            failed[key] = error
+    return failed, found
 
 
 def stopped_by(failure: Exception) -> EngineFailed:

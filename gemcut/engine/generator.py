@@ -19,7 +19,7 @@ from gemcut.engine.runner import Runner
 from gemcut.engine.sampling_params import Sampling, SamplingParams
 from gemcut.engine.stop_conditions import StopConditions
 from gemcut.engine.token_stream import TokenStream
-from gemcut.errors import BadSampling
+from gemcut.errors import BadSampling, EngineFailed
 from gemcut.load import Loaded
 from gemcut.prompt.assemble import Prompt
 from gemcut.prompt.channels import end_ids
@@ -50,6 +50,7 @@ class Generator:
         self.limits = options.limits(self._device)
         self._starting = Lock()
         self._engine: Engine | None = None
+        self._closed = False
         self._request_ids = itertools.count()
         self.encoder = MediaEncoder(loaded.model, together=not options.batch_invariant)
 
@@ -133,6 +134,8 @@ class Generator:
 
     def _running(self) -> Engine:
         with self._starting:
+            if self._closed:
+                raise EngineFailed("the model was closed; load it anew")
             if self._engine is None:
                 loaded, memory, options = self._loaded, self.memory, self._options
                 runner = Runner(loaded.model, memory.layout, memory.int8, options.batch_invariant)
@@ -140,5 +143,8 @@ class Generator:
             return self._engine
 
     def close(self) -> None:
-        """Ends the engine: whoever waits for tokens gets EngineFailed."""
-        self._running().close()
+        """Ends the engine: whoever waits for tokens, or asks for any later, gets EngineFailed."""
+        with self._starting:
+            self._closed = True
+        if self._engine is not None:
+            self._engine.close()

@@ -179,12 +179,15 @@ class Table:
 
     full: of positions 0, P, 2·P, …, with P tokens a page; the first `num_found` were written by others.
     sliding: likewise, but from page index `first_sliding` on.
+    slots: positions below it have their slots in both.  changes: how often pages came or went.
     """
 
     full: list[int] = field(default_factory=list)
     num_found: int = 0
     sliding: list[int] = field(default_factory=list)
     first_sliding: int = 0
+    slots: int = 0
+    changes: int = 0
 
 
 @dataclass(frozen=True)
@@ -250,11 +253,9 @@ class Pages:
         if hit.key is not None:
             self._windows.move_to_end(hit.key)
         first = hit.tokens // self.layout.page_tokens - len(hit.window)
-        return Table(list(hit.full), len(hit.full), list(hit.window), first)
-
-    def holds(self, table: Table) -> int:
-        """Up to which position the table has slots."""
-        return min(len(table.full), table.first_sliding + len(table.sliding)) * self.layout.page_tokens
+        table = Table(list(hit.full), len(hit.full), list(hit.window), first)
+        self._count(table)
+        return table
 
     def reach(self, table: Table) -> int:
         """Up to which position the table could grow now."""
@@ -269,6 +270,7 @@ class Pages:
             table.full.append(self._take_full())
         while table.first_sliding + len(table.sliding) < count:
             table.sliding.append(self._take_sliding())
+        self._count(table)
 
     def publish(self, table: Table, hashes: Sequence[bytes], start: int, end: int) -> None:
         """Makes findable the full-attention pages that were filled while `start` became `end` tokens."""
@@ -305,6 +307,7 @@ class Pages:
             self.sliding.leave(page)
         del table.sliding[:num_passed]
         table.first_sliding += num_passed
+        self._count(table)
 
     def close(self, table: Table) -> None:
         """Leaves all pages; what is kept of them stays findable."""
@@ -315,6 +318,13 @@ class Pages:
         for page in table.sliding:
             self.sliding.leave(page)
         table.full, table.sliding = [], []
+        self._count(table)
+
+    def _count(self, table: Table) -> None:
+        """Brings up to date what the table knows of its pages, which have changed."""
+        num_pages = min(len(table.full), table.first_sliding + len(table.sliding))
+        table.slots = num_pages * self.layout.page_tokens
+        table.changes += 1
 
     def _take_full(self) -> int:
         if not self.full.free:

@@ -1,11 +1,9 @@
 """How far a request has come, and what of it runs in a step."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from gemcut.config import AttentionKind
 from gemcut.engine.pages import PageLayout, PrefixHashes, Table
 from gemcut.engine.request import Request, cut_back
 
@@ -60,10 +58,14 @@ class Progress:
         """Tokens of the reply so far."""
         return len(self.ids) - len(self.request.prompt_ids)
 
-    @property
+    @cached_property
     def scores(self) -> bool:
         """Whether the results of its prompt's rows are wanted; one sample of a request is enough."""
         return self.request.score_prompt and self.sample == 0
+
+    def scores_from(self, start: int) -> bool:
+        """Whether the result of every row is wanted where rows begin at `start`."""
+        return self.scores and start < len(self.request.prompt_ids)
 
     def begin(self, table: Table, computed: int, layout: PageLayout) -> None:
         """Runs from there on, its window to be kept at the boundaries and where known pages end."""
@@ -99,24 +101,13 @@ class Progress:
         return start + 1
 
 
-class PageRows(NamedTuple):  # of these two many are made in a step, and tuples are made quickly
-    """Where rows of one sequence stand in the pages of one kind of layer.
-
-    known: keys and values of the positions below it are there already and are not written again.
-    pages: those that hold what the rows see and where they write, valid until the next step is planned.
-    first_page: pages[0] holds the positions from first_page · page_tokens on.
-    """
-
-    known: int
-    pages: Sequence[int]
-    first_page: int
-
-
-class Rows(NamedTuple):
+class Rows(NamedTuple):  # many are made in a step, and tuples are made quickly
     """What one sequence computes in a step: its tokens from position `start` on.
 
+    Where they stand in pages its table says, until the next step is planned.
     ids: known tokens, and behind them `num_drafts` guesses.
     chooses: whether the next token is to be chosen, from the last known token's row and those of the guesses.
+    num_outputs: how many of the rows, the last ones, have a result that is wanted.
     """
 
     progress: Progress
@@ -124,19 +115,12 @@ class Rows(NamedTuple):
     ids: tuple[int, ...]
     num_drafts: int
     chooses: bool
-    kinds: Mapping[AttentionKind, PageRows]
+    num_outputs: int
 
     @property
     def scores(self) -> bool:
         """Whether the result of every row is wanted."""
-        return self.progress.scores and self.start < len(self.progress.request.prompt_ids)
-
-    @property
-    def num_outputs(self) -> int:
-        """How many of the rows, the last ones, have a result that is wanted."""
-        if self.scores:
-            return len(self.ids)
-        return self.num_drafts + 1 if self.chooses else 0
+        return self.progress.scores_from(self.start)
 
 
 class Made(NamedTuple):

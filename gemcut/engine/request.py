@@ -1,6 +1,7 @@
 """What is asked of the engine: token ids in, token ids out."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Request:
     adapter: bytes = b""
     score_prompt: bool = False
 
-    @property
+    @cached_property
     def most_tokens(self) -> int:
         """Tokens of the prompt and of the longest reply."""
         return len(self.prompt_ids) + self.max_tokens

@@ -11,15 +11,15 @@ from torch import Tensor
 class Results(Sequence[Tensor]):
     """The rows of each sequence, (M, C); views that are made when they are asked for.
 
-    rows: those of all sequences, one after another.  starts: of each sequence among them, and the end.
+    rows: those of all sequences, one after another.  ends: of each sequence among them.
     """
 
     def __init__(self, rows: Tensor, counts: Sequence[int]) -> None:
         self.rows = rows
-        self.starts = [0, *accumulate(counts)]
+        self.ends = list(accumulate(counts))
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.ends)
 
     @overload
     def __getitem__(self, index: int) -> Tensor: ...
@@ -29,15 +29,10 @@ class Results(Sequence[Tensor]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        return self.rows[self.starts[number] : self.starts[number + 1]]
+        return self.rows[self.ends[number - 1] if number else 0 : self.ends[number]]
 
     def take(self, places: Sequence[int]) -> Tensor:
         """Rows from these places among all, in rising order."""
         if len(places) == len(self.rows):
             return self.rows
         return self.rows[torch.tensor(places, device=self.rows.device)]
-
-    def last(self, index: int, count: int) -> range:
-        """Where the last rows of a sequence are among all."""
-        end = self.starts[index + 1]
-        return range(end - count, end)

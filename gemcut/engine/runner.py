@@ -25,7 +25,7 @@ class Runner:
 
     int8: keep keys and values in int8.
     batch_invariant: give each row the same numbers to the last bit, whatever runs beside it; slower.
-    soft: of each request by its id, the soft tokens (S, C) of all its media, in order.
+    soft: of each request that has media, by its id, their soft tokens (S, C), in order.
     """
 
     def __init__(self, model: Gemma4, layout: PageLayout, int8: bool, batch_invariant: bool = False) -> None:
@@ -77,9 +77,9 @@ class Runner:
     def _soft(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
         """Which of the step's rows are soft tokens, (N,) bool on the CPU, and those (S, C)."""
         parts = [torch.empty(0, self.model.config.text.hidden_size, device=self.device)]
-        placeholders = torch.zeros(sum(len(rows.ids) for rows in planned), dtype=torch.bool)
+        placeholders = torch.zeros(sum([len(rows.ids) for rows in planned]), dtype=torch.bool)
         behind = 0  # rows of the sequences before
-        for rows in planned:
+        for rows in planned if soft else ():
             for first, begin, end in _soft_rows(rows):
                 parts.append(soft[rows.progress.request.id][first : first + end - begin])
                 placeholders[behind + begin : behind + end] = True

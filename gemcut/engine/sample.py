@@ -7,7 +7,7 @@ from gemcut.engine.progress import Key, Rows
 from gemcut.engine.token_stream import TokenStream
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Sample:
     """A sample under way.  slot: of the sampler, None while it has none."""
 
@@ -18,24 +18,20 @@ class Sample:
     slot: int | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Choosing:
     """A sequence whose next tokens are being chosen.
 
     row: of the step's logits, behind its last known token; those behind its guesses follow.
     """
 
+    key: Key
     rows: Rows
     sample: Sample
     slot: int
     row: int
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
-
-    @property
-    def key(self) -> Key:
-        """Its name."""
-        return self.rows.progress.key
 
     @property
     def goes_on(self) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gemcut.engine.pages import Hit, PageLayout, Pages
-from gemcut.engine.progress import Key, Made, PageRows, Progress, Rows
+from gemcut.engine.progress import Key, Made, Progress, Rows
 from gemcut.engine.request import Request
 from gemcut.errors import BadOption, RequestTooLarge
 
@@ -110,12 +110,18 @@ class Scheduler:
         assert not self._step, "the step before was not committed"
         self._ends, self._left, self._drafts = {}, self.limits.step_tokens, drafts
         for progress in tuple(self.running):
-            if progress.state == "running" and progress.pending == 1:
-                self._decode(progress)
+            known = len(progress.ids)
+            if progress.state != "running" or known - progress.computed != 1:
+                continue
+            if known <= progress.table.slots and progress.key not in drafts:  # nearly always
+                self._ends[progress] = known
+                self._left -= 1
+            else:
+                self._decode(progress, known)
         self._admit()
         self._read()
-        ends = sorted(self._ends.items(), key=lambda item: item[0].arrival)
-        self._step = tuple(self._rows(progress, end) for progress, end in ends)
+        ends = self._ends
+        self._step = tuple([self._rows(one, ends[one]) for one in self.running if one in ends])
         return self._step
 
     def abandon_step(self) -> None:
@@ -146,13 +152,9 @@ class Scheduler:
                 ended.append(progress)
         return tuple(ended)
 
-    def _decode(self, progress: Progress) -> None:
+    def _decode(self, progress: Progress, known: int) -> None:
         """Plans the next row of a reply, and its guesses as far as pages and budget go without harm."""
-        known = len(progress.ids)
-        guesses = self._drafts.get(progress.key)
-        if not guesses:
-            self._reserve(progress, known, patient=False)
-            return
+        guesses = self._drafts.get(progress.key, ())
         spare = (self._left - len(self.running)) // 2  # each has its row, and reading has as much
         room = progress.request.most_tokens - known - 1  # the last token of a reply is never read
         num_drafts = max(0, min(len(guesses), spare, room))
@@ -182,10 +184,6 @@ class Scheduler:
         If that is no row, the youngest sequences give way, the progress's own at last; the `patient` wait.
         """
         start = self._ends.get(progress, progress.computed)
-        if end == start + 1 and end <= self.pages.holds(progress.table):  # most rows of replies
-            self._ends[progress] = end
-            self._left -= 1
-            return
         while progress.state == "running":
             fits = progress.chunk_end(start, min(end, self.pages.reach(progress.table)))
             if fits > start:
@@ -288,33 +286,29 @@ class Scheduler:
 
     def _rows(self, progress: Progress, end: int) -> Rows:
         """The planned rows of one sequence."""
-        start, size, table = progress.computed, self.layout.page_tokens, progress.table
-        ids, num_drafts = tuple(progress.ids[start:end]), max(0, end - len(progress.ids))
+        start, known = progress.computed, len(progress.ids)
+        if start + 1 == end == known:  # nearly always
+            return Rows(progress, start, (progress.ids[-1],), 0, True, 1)
+        ids, num_drafts = tuple(progress.ids[start:end]), max(0, end - known)
         if num_drafts:
             ids = (*ids, *self._drafts[progress.key][:num_drafts])
-        found = table.num_found * size  # below, the full-attention layers have theirs already
-        return Rows(
-            progress=progress,
-            start=start,
-            ids=ids,
-            num_drafts=num_drafts,
-            chooses=end >= len(progress.ids),
-            kinds={
-                "full_attention": PageRows(found, table.full, 0),
-                "sliding_attention": PageRows(0, table.sliding, table.first_sliding),
-            },
-        )
+        chooses = end >= known
+        num_outputs = num_drafts + 1 if chooses else 0
+        if progress.scores_from(start):
+            num_outputs = len(ids)
+        return Rows(progress, start, ids, num_drafts, chooses, num_outputs)
 
     def _advance(self, rows: Rows, tokens: Sequence[int]) -> None:
         """Counts as computed what the rows were right about, and lets go what nobody sees any more."""
         progress, size = rows.progress, self.layout.page_tokens
-        num_right = max(0, len(tokens) - 1)
-        if num_right:
+        end = rows.start + len(rows.ids)
+        if rows.num_drafts:
+            num_right = len(tokens) - 1
             assert tuple(tokens[:-1]) == rows.ids[len(rows.ids) - rows.num_drafts :][:num_right]
-        assert progress.num_made + len(tokens) <= progress.request.max_tokens
-        end = rows.start + len(rows.ids) - rows.num_drafts + num_right
+            end += num_right - rows.num_drafts
         progress.ids += tokens
         progress.computed = end
+        assert len(progress.ids) <= progress.request.most_tokens
         if end // size > rows.start // size:
             self._turn_page(progress, rows.start, end)
 

@@ -110,7 +110,8 @@ class Acceptance:
 
     def pass_step(self) -> None:
         """A step has passed."""
-        self._resting = max(0, self._resting - 1)
+        if self._resting:
+            self._resting -= 1
 
     def record(self, drafted: int, agreed: int) -> None:
         """What became of a draft: guesses behind the first wrong one were not checked."""

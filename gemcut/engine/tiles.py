@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gemcut.config import TextConfig
-from gemcut.engine.batch import Batch
+from gemcut.engine.batch import Batch, whole_images
 from gemcut.engine.pages import SCRATCH
 from gemcut.engine.progress import Rows
 from gemcut.kernels.page_sight import PageSight
@@ -57,22 +57,12 @@ def tiles(batch: Batch, planned: Sequence[Rows], rows: int) -> Iterator[Tile]:
 def _cuts(total: int, planned: Sequence[Rows], rows: int) -> Iterator[tuple[int, int, int]]:
     """Where the tiles begin and end, and how many rows each is padded to."""
     start = 0
-    for begin, end in (*_images(planned), (total, total)):
+    for begin, end in (*whole_images(planned), (total, total)):
         for first in range(start, begin, rows):
             yield first, min(begin, first + rows), rows
         if begin < end:
             yield begin, end, end - begin
         start = end
-
-
-def _images(planned: Sequence[Rows]) -> Iterator[tuple[int, int]]:
-    """The rows of images that see each other both ways."""
-    first = 0
-    for rows in planned:
-        for span in rows.progress.request.media:
-            if span.whole and rows.start <= span.start < rows.start + len(rows.ids):
-                yield first + span.start - rows.start, first + span.end - rows.start
-        first += len(rows.ids)
 
 
 def _part(step: Step, start: int, end: int, size: int) -> Step:

@@ -6,36 +6,56 @@
 
 #include "vectors.h"
 
+#include <algorithm>
 #include <vector>
 
 constexpr int CHUNK = 2 * LANES;  // weights in a vector of words
 
-// Each row of x with every chunk as its even values, then its odd ones; what is left behind the last chunk stays as it is.
-static std::vector<float> evens_then_odds(const uint16_t *x, int rows, int64_t in) {
-    std::vector<float> out(rows * in);
-    for (int64_t r = 0; r < rows; ++r) {
-        const uint16_t *from = x + r * in;
-        float *to = out.data() + r * in;
-        int64_t i = 0;
-        for (; i + CHUNK <= in; i += CHUNK)
-            for (int lane = 0; lane < LANES; ++lane) {
-                to[i + lane] = widen(from[i + 2 * lane]);
-                to[i + LANES + lane] = widen(from[i + 2 * lane + 1]);
-            }
-        for (; i < in; ++i) to[i] = widen(from[i]);
-    }
-    return out;
-}
+constexpr int MOST_ROWS = 32;
+constexpr int GROUP = 4;          // rows whose sums for two outputs fit into registers, beside the operands
+constexpr int TOGETHER = 16;      // rows of which a stretch stays in the first cache
+constexpr int64_t STRETCH = 256;  // numbers of a row
+constexpr int64_t TILE = 24;      // outputs that a thread makes at a time
+constexpr int64_t LINE = 32;      // weights that come from memory together
 
-// ROWS rows of x against OUTS rows of the weight: y[r][o] = x[r] . w[o]
+// Rows of x in float32, stretch by stretch: of each stretch all rows, and of a row its chunks as their even values,
+// then their odd ones. A stretch of many rows then lies together, and no vector of it in two lines of the cache.
+struct Rows {
+    int64_t count, whole, stretch, rest;  // whole: numbers of a row in chunks; rest: those behind them
+    std::vector<floats> lanes;
+    std::vector<float> tails;  // (count, rest)
+
+    Rows(const uint16_t *x, int rows, int64_t in, int64_t stretch)
+        : count(rows), whole(in / CHUNK * CHUNK), stretch(stretch), rest(in - whole), lanes(rows * whole / LANES),
+          tails(rows * rest) {
+        for (int r = 0; r < rows; ++r, x += in) {
+            for (int64_t i = 0; i < whole; i += CHUNK) {
+                float to[CHUNK];
+                for (int lane = 0; lane < LANES; ++lane) {
+                    to[lane] = widen(x[i + 2 * lane]);
+                    to[LANES + lane] = widen(x[i + 2 * lane + 1]);
+                }
+                std::memcpy(lanes.data() + place(i, r) + i % stretch / LANES, to, sizeof to);
+            }
+            for (int64_t i = 0; i < rest; ++i) tails[r * rest + i] = widen(x[whole + i]);
+        }
+    }
+
+    int64_t length(int64_t i) const { return std::min(stretch, whole - i / stretch * stretch); }  // of i's stretch
+    int64_t place(int64_t i, int64_t r) const { return (i / stretch * stretch * count + r * length(i)) / LANES; }
+    const floats *at(int64_t i, int64_t r) const { return lanes.data() + place(i, r); }  // a row's part of i's stretch
+};
+
+// What a stretch of ROWS rows of x and of OUTS rows of the weight adds to their products; sums: [o][MOST_ROWS]
 // A vector of weights is read as 32-bit words that hold two weights each: shifted left a word is the even weight
 // in float32, with its lower half cleared it is the odd one. A row is summed in the same order whatever ROWS and
 // OUTS are, so it comes out the same alone and among others.
 template <int ROWS, int OUTS>
-static inline void block(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out) {
-    floats sums[ROWS][OUTS] = {};
-    int64_t i = 0;
-    for (; i + CHUNK <= in; i += CHUNK) {
+static inline void add(const floats *x, const uint16_t *w, floats *sums, int64_t in, int64_t length) {
+    floats here[OUTS][ROWS];
+    for (int o = 0; o < OUTS; ++o)
+        for (int r = 0; r < ROWS; ++r) here[o][r] = sums[o * MOST_ROWS + r];
+    for (int64_t i = 0; i < length; i += CHUNK) {
         floats low[OUTS], high[OUTS];
         for (int o = 0; o < OUTS; ++o) {
             words pairs;
@@ -43,44 +63,73 @@ static inline void block(const float *x, const uint16_t *w, uint16_t *y, int64_t
             low[o] = (floats)(pairs << 16), high[o] = (floats)(pairs & 0xffff0000);
         }
         for (int r = 0; r < ROWS; ++r) {
-            floats evens, odds;
-            std::memcpy(&evens, x + r * in + i, sizeof evens);
-            std::memcpy(&odds, x + r * in + i + LANES, sizeof odds);
+            const floats *pair = x + (r * length + i) / LANES;
             for (int o = 0; o < OUTS; ++o) {
-                sums[r][o] += evens * low[o];
-                sums[r][o] += odds * high[o];
+                here[o][r] += pair[0] * low[o];
+                here[o][r] += pair[1] * high[o];
             }
         }
     }
-    for (int r = 0; r < ROWS; ++r)
-        for (int o = 0; o < OUTS; ++o) {
-            float total = sum(sums[r][o]);
-            for (int64_t j = i; j < in; ++j) total += x[r * in + j] * widen(w[o * in + j]);
-            y[r * out + o] = narrow(total);
-        }
+    for (int o = 0; o < OUTS; ++o)
+        for (int r = 0; r < ROWS; ++r) sums[o * MOST_ROWS + r] = here[o][r];
 }
 
-template <int ROWS, int OUTS>
-static void product(const float *x, const uint16_t *w, uint16_t *y, int64_t in, int64_t out, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t o = 0; o < out / OUTS; ++o) block<ROWS, OUTS>(x, w + OUTS * o * in, y + OUTS * o, in, out);
-    for (int64_t o = out / OUTS * OUTS; o < out; ++o) block<ROWS, 1>(x, w + o * in, y + o, in, out);
+// The same for any number of rows.
+template <int OUTS>
+static void add_rows(const floats *x, const uint16_t *w, floats *sums, int rows, int64_t in, int64_t length) {
+    for (; rows >= GROUP; rows -= GROUP, sums += GROUP, x += GROUP * length / LANES)
+        add<GROUP, OUTS>(x, w, sums, in, length);
+    switch (rows) {
+        case 1: add<1, OUTS>(x, w, sums, in, length); break;
+        case 2: add<2, OUTS>(x, w, sums, in, length); break;
+        case 3: add<3, OUTS>(x, w, sums, in, length); break;
+    }
 }
 
-// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous; rows is 1 to 8. More rows of x read a
-// weight that is there at once than fit into the first cache, so each part of them is used for two outputs.
+// OUTS outputs at a time, `count` in all; what is left over comes one by one. Meanwhile the weights that lie `ahead`
+// of these are fetched; 0: none.
+template <int OUTS>
+static void add_outputs(const floats *x, const uint16_t *w, floats *sums, int rows, int64_t in, int64_t length, int64_t count,
+                        int64_t ahead) {
+    int64_t o = 0;
+    for (; o + OUTS <= count; o += OUTS) {
+        if (ahead)
+            for (int64_t row = o; row < o + OUTS; ++row)
+                for (int64_t i = 0; i < STRETCH; i += LINE) __builtin_prefetch(w + row * in + ahead + i, 0, 2);
+        add_rows<OUTS>(x, w + o * in, sums + o * MOST_ROWS, rows, in, length);
+    }
+    for (; o < count; ++o) add_rows<1>(x, w + o * in, sums + o * MOST_ROWS, rows, in, length);
+}
+
+// x: (rows, in), w: (out, in), y: (rows, out), all bfloat16 and contiguous; at most MOST_ROWS rows. The weights come
+// from memory once: few rows take them row by row, more take them in stretches, each while the next is on its way.
 extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int rows, int64_t in, int64_t out,
                          int threads) {
-    const std::vector<float> ready = evens_then_odds(x, rows, in);
-    switch (rows) {
-        case 1: return product<1, 4>(ready.data(), w, y, in, out, threads);
-        case 2: return product<2, 4>(ready.data(), w, y, in, out, threads);
-        case 3: return product<3, 4>(ready.data(), w, y, in, out, threads);
-        case 4: return product<4, 2>(ready.data(), w, y, in, out, threads);
-        case 5: return product<5, 2>(ready.data(), w, y, in, out, threads);
-        case 6: return product<6, 2>(ready.data(), w, y, in, out, threads);
-        case 7: return product<7, 2>(ready.data(), w, y, in, out, threads);
-        case 8: return product<8, 2>(ready.data(), w, y, in, out, threads);
+    const bool few = rows < GROUP;
+    const Rows ready(x, rows, in, few ? std::max<int64_t>(in, 1) : STRETCH);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t start = 0; start < out; start += TILE) {
+        floats sums[TILE * MOST_ROWS] = {};
+        const uint16_t *tile = w + start * in;
+        const int64_t count = std::min(TILE, out - start);
+        for (int64_t i = 0; i < ready.whole; i += ready.stretch) {
+            const int64_t length = ready.length(i);
+            if (few) {
+                add_outputs<4>(ready.at(i, 0), tile + i, sums, rows, in, length, count, 0);
+                continue;
+            }
+            const int64_t next = i + STRETCH < ready.whole ? STRETCH : TILE * in - i;  // stretch, or tile
+            for (int r = 0; r < rows; r += TOGETHER)
+                add_outputs<2>(ready.at(i, r), tile + i, sums + r, std::min(rows - r, TOGETHER), in, length, count,
+                               r ? 0 : next);
+        }
+        for (int64_t o = 0; o < count; ++o)
+            for (int r = 0; r < rows; ++r) {
+                float total = sum(sums[o * MOST_ROWS + r]);
+                for (int64_t j = 0; j < ready.rest; ++j)
+                    total += ready.tails[r * ready.rest + j] * widen(tile[o * in + ready.whole + j]);
+                y[r * out + start + o] = narrow(total);
+            }
     }
 }
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import FEW_ROWS, PageSight
 
-MOST_ROWS = 8  # of x in one call
+MOST_ROWS = 32  # of x in one call, as native.cpp has it; with more, widened slices are as quick
 LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
 MOST_PARTS = 3  # of a row with scales
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-std=c++17", "-Wno-psabi")
@@ -98,7 +98,7 @@ class Native:
     """The functions of native.cpp on tensors: bfloat16, on the CPU.
 
     They would read beyond operands that are too small, hence the asserts.
-    Letters: N rows, at most MOST_ROWS, H query heads, K key/value heads, D head width, S keys.
+    Letters: N rows, H query heads, K key/value heads, D head width, S keys.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
@@ -108,7 +108,8 @@ class Native:
         self.library = library
 
     def product(self, x: Tensor, weight: Tensor) -> Tensor:
-        """(N, in) x (out, in), contiguous -> (N, out)."""
+        """(N, in) x (out, in), contiguous, N at most MOST_ROWS -> (N, out); the weights are read once."""
+        assert len(x) <= MOST_ROWS, x.shape
         assert x.shape[1:] == weight.shape[1:], (x.shape, weight.shape)
         assert weight.is_contiguous()
         x = x.contiguous()

@@ -3,8 +3,9 @@
 Letters: N rows, C model width, H query heads, K key/value heads, D head width, S keys seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from gemcut.config import AttentionKind, TextConfig
@@ -14,10 +15,20 @@ from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import PageSight
 from gemcut.kernels.paged_attention import attend_pages
 from gemcut.model.layer_plan import LayerSpec
+from gemcut.model.math import cos_sin, inverse_frequencies
 from gemcut.model.projection import Linear, Projection, RmsNorm
 from gemcut.model.step import KeysValues, Seen, Step
 
 Rotations = Mapping[AttentionKind, tuple[Tensor, Tensor]]  # cosine and sine, (N, 1, D) each
+
+
+def rotations(plan: Sequence[LayerSpec], step: Step, dtype: torch.dtype) -> Rotations:
+    """Every row's, for each kind of layer in the plan."""
+    device = step.positions.device
+    return {
+        kind: cos_sin(step.positions, inverse_frequencies(spec.rope, spec.head_dim, device), dtype)
+        for kind, spec in {spec.kind: spec for spec in plan}.items()
+    }
 
 
 class Attention(nn.Module):

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from gemcut.config import AttentionKind, ClustersConfig, DrafterConfig, TextConfig
 from gemcut.kernels.linear import linear
 from gemcut.kernels.norm import at_least_float32
-from gemcut.model.attention import Rotations
+from gemcut.model.attention import rotations
 from gemcut.model.block import Block
 from gemcut.model.layer_plan import LayerSpec, layers_read_by_drafter, plan_layers
-from gemcut.model.math import inverse_frequencies, rotations
 from gemcut.model.projection import Linear, Projection, RmsNorm
 from gemcut.model.step import KeysValues, Seen, Step
 
@@ -41,19 +40,11 @@ class DrafterLayers(nn.Module):
 
     def forward(self, x: Tensor, seen: Mapping[AttentionKind, Seen], step: Step) -> Tensor:
         """(M, C) -> (M, C).  seen: what the layers of each kind read, as the step's sights say."""
-        angles = self._rotations(step, x.dtype)
+        angles = rotations(self.plan, step, x.dtype)
         for spec, layer in zip(self.plan, self.layers, strict=True):
             x, _ = layer(x, None, seen[spec.kind], angles, step)
         normed: Tensor = self.norm(x)
         return normed
-
-    def _rotations(self, step: Step, dtype: torch.dtype) -> Rotations:
-        return {
-            spec.kind: rotations(
-                step.positions, inverse_frequencies(spec.rope, spec.head_dim, step.positions.device), dtype
-            )
-            for spec in {spec.kind: spec for spec in self.plan}.values()
-        }
 
 
 class DraftHead(Protocol):

@@ -2,12 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gemcut.config import AttentionKind, ExpertsConfig, Rope, TextConfig
-
-if TYPE_CHECKING:
-    from gemcut.kernels.page_pool import RowLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +25,6 @@ class LayerSpec:
     def owns_kv(self) -> bool:
         """Whether it computes K and V itself."""
         return self.kv_layer == self.index
-
-    @property
-    def kv_rows(self) -> "RowLayout":
-        """How its keys and values lie in pages: compactly where V is the projection that K is turned from."""
-        rotated_pairs = int(self.rope.rotated * self.head_dim // 2)
-        from gemcut.kernels.page_pool import RowLayout  # here: it imports torch, and `gemcut list` needs none
-
-        return RowLayout(self.head_dim, None if self.has_v_proj else 2 * rotated_pairs)
 
 
 def plan_layers(config: TextConfig) -> tuple[LayerSpec, ...]:

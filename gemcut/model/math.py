@@ -23,7 +23,7 @@ def inverse_frequencies(rope: Rope, head_dim: int, device: torch.device) -> Tens
     return F.pad(1.0 / rope.theta**exponents, (0, head_dim // 2 - rotated_pairs))
 
 
-def rotations(positions: Tensor, inverse: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def cos_sin(positions: Tensor, inverse: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every row's angles, each (N, 1, D) in `dtype`, computed in float32."""
     angles = positions[:, None].float() * inverse  # (N,) x (D/2,) -> (N, D/2)
     angles = torch.cat((angles, angles), dim=-1)[:, None]  # (N, 1, D): the same for every head

@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gemcut.config import AttentionKind
-from gemcut.kernels.page_pool import PagePool
+from gemcut.kernels.page_pool import PagePool, RowLayout
 from gemcut.model.layer_plan import LayerSpec
 from gemcut.model.step import KeysValues
+
+
+def row_layout(spec: LayerSpec) -> RowLayout:
+    """How a layer's keys and values lie in pages: compactly where V is what K is turned from."""
+    rotated_pairs = int(spec.rope.rotated * spec.head_dim // 2)
+    return RowLayout(spec.head_dim, None if spec.has_v_proj else 2 * rotated_pairs)
 
 
 class PagedCache:
@@ -25,7 +31,9 @@ class PagedCache:
         self, owners: Mapping[LayerSpec, Tensor], num_slots: Mapping[AttentionKind, int], int8: bool
     ) -> None:
         self.pools = {
-            spec.index: PagePool.empty(spec.kv_rows, num_slots[spec.kind], spec.num_kv_heads, weight, int8)
+            spec.index: PagePool.empty(
+                row_layout(spec), num_slots[spec.kind], spec.num_kv_heads, weight, int8
+            )
             for spec, weight in owners.items()
         }
 

@@ -4,14 +4,13 @@ Letters: N rows of a step, M rows whose output is wanted, C model width, L layer
 vocabulary.
 """
 
-import torch
 from torch import Tensor, nn
 
 from gemcut.config import AttentionKind, TextConfig
+from gemcut.model.attention import rotations
 from gemcut.model.block import Block
 from gemcut.model.embedding import EmbeddingTable, per_layer_inputs
 from gemcut.model.layer_plan import LayerSpec, plan_layers
-from gemcut.model.math import inverse_frequencies, rotations
 from gemcut.model.projection import Linear, RmsNorm
 from gemcut.model.step import Embedded, Seen, Step
 
@@ -50,12 +49,12 @@ class TextModel(nn.Module):
     def embed_with_soft_tokens(self, ids: Tensor, placeholders: Tensor, soft: Tensor) -> Embedded:
         """Token ids, of which some are placeholders, and the soft tokens (S, C) in their places -> rows.
 
-        ids: (N,) int64.  placeholders: (N,) bool, S of them True.  Soft tokens are not scaled; per-layer
-        tables are read at the padding's id.
+        ids: (N,) int64.  placeholders: (N,) bool, S of them True; where fewer are, the first soft tokens
+        count.  Soft tokens are not scaled; per-layer tables are read at the padding's id.
         """
         ids = ids.masked_fill(placeholders, self.config.pad_token_id)
         hidden = self.embed_tokens(ids, self.norm.weight.dtype)  # (N,) -> (N, C)
-        hidden[placeholders] = soft.to(hidden.dtype)
+        hidden = hidden.masked_scatter(placeholders[:, None], soft.to(hidden.dtype))
         return self._with_per_layer(ids, hidden)
 
     def _with_per_layer(self, ids: Tensor, hidden: Tensor) -> Embedded:
@@ -72,22 +71,14 @@ class TextModel(nn.Module):
         """
         latest: dict[AttentionKind, Seen] = {}
         outputs = step.outputs
-        angles = self._rotations(step, embedded.hidden.dtype)
+        angles = rotations(self.plan, step, embedded.hidden.dtype)
         for spec, layer in zip(self.plan, self.layers, strict=True):
             if spec.index == self.config.first_shared_layer and outputs is not None:
                 embedded, step, outputs = embedded.take(outputs), step.take(outputs), None
-                angles = self._rotations(step, embedded.hidden.dtype)
+                angles = rotations(self.plan, step, embedded.hidden.dtype)
             per_layer = None if embedded.per_layer is None else embedded.per_layer[:, spec.index]  # (N, P)
             shared = None if spec.owns_kv else latest[spec.kind]
             hidden, latest[spec.kind] = layer(embedded.hidden, per_layer, shared, angles, step)
             embedded = Embedded(hidden, embedded.per_layer)
         normed: Tensor = self.norm(embedded.hidden if outputs is None else embedded.hidden[outputs])
         return normed
-
-    def _rotations(self, step: Step, dtype: torch.dtype) -> dict[AttentionKind, tuple[Tensor, Tensor]]:
-        """Cosine and sine of every row for each kind of layer."""
-        device = step.positions.device
-        return {
-            kind: rotations(step.positions, inverse_frequencies(spec.rope, spec.head_dim, device), dtype)
-            for kind, spec in {spec.kind: spec for spec in self.plan}.items()
-        }

@@ -175,6 +175,26 @@ RESPONSE = record(
     truncation=one_of("disabled"),
     user=or_null(TEXT),
 )
+TRANSCRIPT = either(
+    record(
+        text=TEXT,
+        usage=record(
+            type=one_of("tokens"),
+            input_tokens=COUNT,
+            input_token_details=record(audio_tokens=COUNT, text_tokens=COUNT),
+            output_tokens=COUNT,
+            total_tokens=COUNT,
+        ),
+    ),
+    record(
+        task=one_of("transcribe"),
+        language=or_null(TEXT),
+        duration=NUMBER,
+        text=TEXT,
+        segments=array(record(id=COUNT, seek=COUNT, start=NUMBER, end=NUMBER, text=TEXT, temperature=NUMBER)),
+        usage=record(type=one_of("duration"), seconds=COUNT),
+    ),
+)
 CONVERSATION = record(id=TEXT, object=one_of("conversation"), created_at=COUNT, metadata=ANY_OBJECT)
 ITEMS = record(
     object=one_of("list"),

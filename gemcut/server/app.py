@@ -32,6 +32,8 @@ from gemcut.server.response_fields import ResponseRequest
 from gemcut.server.serving import Serving
 from gemcut.server.stored_routes import stored_operations
 from gemcut.server.tokens import DetokenizeRequest, TokenizeRequest, Tokens
+from gemcut.server.transcription import read_transcription
+from gemcut.server.transcription_fields import TranscriptionRequest
 
 
 def build_app(serving: Serving) -> Starlette:
@@ -73,7 +75,7 @@ def _answering(serving: Serving) -> list[Operation]:
     def asks(
         path: str,
         summary: str,
-        read: Callable[[Any, Serving], Asked],
+        read: Callable[[Any, Serving], Asked[Any]],
         takes: type[Fields],
         schema: Mapping[str, Any],
     ) -> Operation:
@@ -81,13 +83,25 @@ def _answering(serving: Serving) -> list[Operation]:
             method="POST",
             path=path,
             summary=summary,
-            handler=Endpoint(serving, lambda given: read(given, serving)),
+            handler=Endpoint(serving, lambda given: read(given, serving), "application/json"),
             takes=takes,
             gives=schema,
             streams=True,
             errors=OF_MODEL,
         )
 
+    transcribes = Operation(
+        method="POST",
+        path="/v1/audio/transcriptions",
+        summary="Writes down what is said in a recording.",
+        handler=Endpoint(serving, lambda given: read_transcription(given, serving), "multipart/form-data"),
+        takes=TranscriptionRequest,
+        kind="multipart/form-data",
+        gives=gives.TRANSCRIPT,
+        may_be_text=True,
+        streams=True,
+        errors=(*OF_MODEL, 403),
+    )
     return [
         asks("/v1/chat/completions", "Answers a chat.", read_chat, ChatRequest, gives.CHAT),
         asks(
@@ -103,6 +117,7 @@ def _answering(serving: Serving) -> list[Operation]:
             MessagesRequest,
             gives.MESSAGE,
         ),
+        transcribes,
     ]
 
 

@@ -1,10 +1,11 @@
-"""Bodies of requests: neither too large nor too slow, and not too many at once."""
+"""Bodies of requests: of the right kind, neither too large nor too slow, and not too many at once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
+from gemcut.server.hosts import check_page
 from gemcut.server.options import MB, ServerOptions
 from gemcut.server.refusal import Refusal
 
@@ -12,6 +13,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Kind = Literal["application/json", "multipart/form-data"]
 
 
 class Disconnected(Exception):
@@ -26,16 +28,19 @@ class Bodies:
         self.held_bytes = 0
 
     @asynccontextmanager
-    async def read(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
-        """The body of a JSON request, which counts as held within the block.
+    async def read(
+        self, scope: Scope, receive: Receive, kind: Kind = "application/json"
+    ) -> AsyncIterator[bytes]:
+        """The body of a request of that kind, which counts as held within the block.
 
-        Raises Refusal 413, 408, 415, 429, and Disconnected.
+        Raises Refusal 403, 413, 408, 415, 429, and Disconnected.
         """
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if kind != b"application/json":  # a browser sends any other kind for strange pages without asking us
-            shown = kind.decode("latin-1") or "missing"
-            raise Refusal(415, f"the content-type is {shown}; send application/json", code="not_json")
+        headers = headers_of(scope)
+        given = headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower()
+        if given != kind:
+            raise Refusal(415, f"the content-type is {given or 'missing'}; send {kind}", code="wrong_type")
+        if kind != "application/json":  # which alone a browser never sends for strange pages unasked
+            check_page(headers, self._options.cors_origins)
         body = bytearray()
         try:
             try:
@@ -69,6 +74,11 @@ class Bodies:
                 raise Refusal(429, text, code="too_many_requests", headers={"retry-after": "1"})
             body += part
             self.held_bytes += len(part)
+
+
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The headers of a request, their names in small letters."""
+    return {name.lower(): value for name, value in scope["headers"]}
 
 
 async def _pass_over(receive: Receive, is_more: bool, most: int) -> None:

@@ -1,16 +1,17 @@
 """/v1/chat/completions: a request → a question to the model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemcut.live import LiveReply
 from gemcut.many import Question, ReplyOptions
 from gemcut.server.chat_chunks import ChatChunks, Wanted
-from gemcut.server.chat_fields import ChatRequest
+from gemcut.server.chat_fields import ChatRequest, wants_usage
 from gemcut.server.fields import read_fields
 from gemcut.server.message_fields import conversation, num_media
 from gemcut.server.models import Served
 from gemcut.server.refusal import Refusal
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import capped, check_samples
 from gemcut.server.serving import Serving
 from gemcut.server.thinking import thinking
@@ -29,20 +30,18 @@ class ChatAsked:
             "safety_identifier": request.safety_identifier,
             "prompt_cache_key": request.prompt_cache_key,
         }
-        if request.stream_options is not None and not self.is_streamed:
-            raise Refusal(400, "stream_options needs stream: true", param="stream_options")
+        self._wants_usage = wants_usage(self.is_streamed, request.stream_options)
         self._request = request
         self._question = question_of(request, serving)
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts the replies."""
         return served.gemma.live(self._question, ring)
 
     def answer(self, served: Served, replies: Sequence[LiveReply]) -> ChatChunks:
         """The replies as chunks."""
-        options = self._request.stream_options
         wanted = Wanted(
-            usage=not self.is_streamed or (options is not None and bool(options.include_usage)),
+            usage=self._wants_usage,
             thoughts=self._request.include_reasoning,
             logprobs=self._request.num_logprobs is not None,
         )

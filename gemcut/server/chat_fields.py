@@ -20,6 +20,13 @@ class StreamOptions(Fields):
     refused = {"include_obfuscation": Refused("chunks are not padded", (False,))}
 
 
+def wants_usage(is_streamed: bool, options: StreamOptions | None) -> bool:
+    """Whether an answer says how many tokens there were.  Raises Refusal for options without a stream."""
+    if not is_streamed and options is not None:
+        raise Refusal(400, "stream_options needs stream: true", param="stream_options")
+    return not is_streamed or (options is not None and bool(options.include_usage))
+
+
 class TemplateOptions(Fields):
     """enable_thinking: whether the model thinks before it answers."""
 

@@ -1,14 +1,16 @@
 """/v1/completions: what follows raw prompts, several at once where a list is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from gemcut.live import LiveReply
+from gemcut.server.chat_fields import wants_usage
 from gemcut.server.completion_chunks import CompletionChunks
 from gemcut.server.completion_fields import CompletionRequest
 from gemcut.server.fields import read_fields
 from gemcut.server.models import Served
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import check_samples
 from gemcut.server.serving import Serving
 
@@ -19,9 +21,9 @@ class CompletionAsked:
     subject = "prompt"
 
     def __init__(self, request: CompletionRequest, serving: Serving) -> None:
-        request.check()
         self.model = request.model
         self.is_streamed = bool(request.stream)
+        self._wants_usage = wants_usage(self.is_streamed, request.stream_options)
         self.log = {"user": request.user}
         self._request = request
         check_samples(len(request.prompts) * (request.n or 1), serving.options.most_samples)
@@ -30,7 +32,7 @@ class CompletionAsked:
         scored = request.logprobs if request.echo else None
         self._params = replace(params, prompt_logprobs=scored)
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts what follows each prompt; all of them, or none."""
         started: list[LiveReply] = []
         try:
@@ -44,12 +46,11 @@ class CompletionAsked:
 
     def answer(self, served: Served, replies: Sequence[LiveReply]) -> CompletionChunks:
         """What follows, as chunks."""
-        options = self._request.stream_options
         return CompletionChunks(
             served,
             replies,
             prompts=self._request.prompts if self._request.echo else None,
-            usage=not self.is_streamed or (options is not None and bool(options.include_usage)),
+            usage=self._wants_usage,
             logprobs=self._request.logprobs is not None,
         )
 

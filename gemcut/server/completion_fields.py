@@ -6,7 +6,6 @@ from pydantic import Field
 
 from gemcut.server.chat_fields import StreamOptions
 from gemcut.server.fields import Refused
-from gemcut.server.refusal import Refusal
 from gemcut.server.sampling_fields import SamplingFields, TokenId, capped
 
 USUAL_TOKENS = 16  # what OpenAI's API gives where max_tokens is not said
@@ -46,8 +45,3 @@ class CompletionRequest(SamplingFields):
         usual = USUAL_TOKENS if most is None else min(most, USUAL_TOKENS)
         asked = capped(self.max_tokens, most)
         return usual if self.max_tokens is None or asked is None else asked
-
-    def check(self) -> None:
-        """Raises Refusal for options that need another."""
-        if self.stream_options is not None and not self.stream:
-            raise Refusal(400, "stream_options needs stream: true", param="stream_options")

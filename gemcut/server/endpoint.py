@@ -5,16 +5,16 @@ Streaming and not streaming are the same events, sent one by one or folded at th
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gemcut.errors import GemcutError
-from gemcut.live import LiveReply
 from gemcut.reply import Delta
-from gemcut.server.body import Disconnected, Receive, Scope, Send
+from gemcut.server.body import Disconnected, Kind, Receive, Scope, Send, headers_of
 from gemcut.server.fields import read_json
 from gemcut.server.models import Served
+from gemcut.server.multipart import read_form
 from gemcut.server.refusal import Refusal, refusal_of
-from gemcut.server.running import Running
+from gemcut.server.running import Live, Ring, Running
 from gemcut.server.serving import Serving
 from gemcut.server.sse import HEADERS, PING, Event, to_json, wire
 
@@ -36,11 +36,14 @@ class Answer(Protocol):
     def failed(self, refusal: Refusal) -> list[Event]:
         """What ends an answer that cannot go on."""
 
-    def whole(self, events: Sequence[Event]) -> dict[str, Any]:
-        """The answer that all events add up to, for who does not stream."""
+    def whole(self, events: Sequence[Event]) -> dict[str, Any] | str:
+        """The answer that all events add up to, for who does not stream: JSON, or plain text."""
 
 
-class Asked(Protocol):
+AnyLive = TypeVar("AnyLive", bound=Live)
+
+
+class Asked(Protocol[AnyLive]):
     """One request in one API's shape, checked."""
 
     model: str | None
@@ -48,26 +51,32 @@ class Asked(Protocol):
     subject: str  # the field that holds what the model reads
     log: dict[str, Any]  # what of it the log may tell
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[AnyLive]:
         """Starts it; runs in a worker's thread.  Raises what is wrong with it."""
 
-    def answer(self, served: Served, replies: Sequence[LiveReply]) -> Answer:
+    def answer(self, served: Served, replies: Sequence[AnyLive]) -> Answer:
         """How its answer is told."""
 
 
-Reader = Callable[[Any], Asked]  # of a body's JSON; raises Refusal
+Reader = Callable[[Any], Asked[Any]]  # of a body's fields; raises Refusal
+PARSERS: dict[Kind, Callable[[bytes, str], Any]] = {  # of a body and its content-type
+    "application/json": lambda body, content_type: read_json(body),
+    "multipart/form-data": read_form,
+}
 
 
 class Endpoint:
-    """A route whose answers the model makes, as an ASGI application."""
+    """A route whose answers the model makes, as an ASGI application.  kind: of the bodies that it takes."""
 
-    def __init__(self, serving: Serving, read: Reader) -> None:
+    def __init__(self, serving: Serving, read: Reader, kind: Kind) -> None:
         self._serving = serving
         self._read = read
+        self._kind: Kind = kind
+        self._parse = PARSERS[kind]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; what ends without its client ends at once."""
-        async with self._serving.bodies.read(scope, receive) as body:
+        async with self._serving.bodies.read(scope, receive, self._kind) as body:
             await self._while_there(receive, self._answer(scope, body, send))
 
     async def _while_there(self, receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
@@ -86,9 +95,10 @@ class Endpoint:
 
     async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
         serving = self._serving
-        if serving.options.log_prompts:
+        if serving.options.log_prompts and self._kind == "application/json":  # recordings are no text
             scope["facts"]["body"] = body.decode(errors="replace")
-        asked = await serving.in_worker(lambda: self._read(read_json(body)))
+        kind = headers_of(scope)[b"content-type"].decode("latin-1")
+        asked = await serving.in_worker(lambda: self._read(self._parse(body, kind)))
         served = serving.models.find(asked.model)
         scope["facts"].update(asked.log, model=served.name, stream=asked.is_streamed)
         exchange = _Exchange(serving, served, asked, send, scope["facts"])
@@ -112,7 +122,7 @@ class _Exchange:
     """One request and its answer."""
 
     def __init__(
-        self, serving: Serving, served: Served, asked: Asked, send: Send, facts: dict[str, Any]
+        self, serving: Serving, served: Served, asked: Asked[Any], send: Send, facts: dict[str, Any]
     ) -> None:
         self._serving = serving
         self._served = served
@@ -165,17 +175,11 @@ class _Exchange:
             for piece in pieces:
                 events += self._push(answer, *piece)
         events += answer.finish()
-        body = to_json(answer.whole(events)).encode()
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(body)).encode()),
-                ],
-            }
-        )
+        whole = answer.whole(events)
+        kind = b"text/plain; charset=utf-8" if isinstance(whole, str) else b"application/json"
+        body = (whole if isinstance(whole, str) else to_json(whole)).encode()
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
     def _push(self, answer: Answer, number: int, delta: Delta) -> list[Event]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gemcut.errors import BadMedia
 from gemcut.media.source import OpenUrl, download, shown
+from gemcut.server.hosts import is_among
 
 MOST_REDIRECTS = 3
 LookUp = Callable[[str, int], Sequence[str]]  # a host and a port to the host's addresses
@@ -28,7 +29,7 @@ def addresses_of(host: str, port: int) -> Sequence[str]:
 def url_opener(allowed: Sequence[str], look_up: LookUp = addresses_of) -> OpenUrl:
     """What opens a request's URLs.
 
-    allowed: names of hosts; "*.example.org" stands for all below example.org, "*" for every public one.
+    allowed: names of hosts, as `is_among` reads them.
     """
     opener = urllib.request.OpenerDirector()
     for handler in (
@@ -57,14 +58,11 @@ def check_url(url: str, allowed: Sequence[str]) -> None:
         host = None
     if not host:
         raise BadMedia(f"{shown(url)} names no host; give a whole URL")
-    name = host.lower().rstrip(".")
-    for pattern in allowed:
-        if pattern in ("*", name) or (pattern.startswith("*.") and name.endswith(pattern[1:])):
-            return
-    raise BadMedia(
-        f"this server fetches nothing from {shown(host)}; send the file as a data: URL, or ask its operator "
-        "to start it with --media-host"
-    )
+    if not is_among(host, allowed):
+        raise BadMedia(
+            f"this server fetches nothing from {shown(host)}; send the file as a data: URL, or ask its "
+            "operator to start it with --media-host"
+        )
 
 
 def _checked(host: str, port: int, look_up: LookUp) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from gemcut.errors import GemcutError
-from gemcut.server.body import Disconnected, Message, Receive, Scope, Send
+from gemcut.server.body import Disconnected, Message, Receive, Scope, Send, headers_of
+from gemcut.server.hosts import check_host
 from gemcut.server.refusal import Refusal, Style, refusal_of
 from gemcut.server.serving import Serving
 from gemcut.server.sse import to_json
@@ -36,6 +37,7 @@ class Guard:
         scope["facts"] = facts = {}
         sent = _Sent(send, request_id)
         try:
+            check_host(headers_of(scope), self._serving.options.allowed_hosts)
             if self._keys and scope["path"].startswith(PROTECTED):
                 check_key(scope, self._keys)
             await self._app(scope, receive, sent)
@@ -113,7 +115,7 @@ def route_of(scope: Scope) -> str:
 
 def check_key(scope: Scope, keys: list[bytes]) -> None:
     """Raises Refusal 401 unless one of the keys is given; how long that takes tells nothing about them."""
-    headers = {name.lower(): value for name, value in scope["headers"]}
+    headers = headers_of(scope)
     scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() != b"bearer":
         given = headers.get(b"x-api-key", b"")  # Anthropic's clients

@@ -1,6 +1,6 @@
 """/v1/messages: Anthropic's requests → questions to the model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -10,11 +10,12 @@ from gemcut.engine.sampling_params import SamplingParams
 from gemcut.live import LiveReply
 from gemcut.many import Question, ReplyOptions
 from gemcut.server.chat import check_media
-from gemcut.server.fields import read_fields, read_json
+from gemcut.server.fields import read_fields
 from gemcut.server.messages_events import MessageEvents
 from gemcut.server.messages_fields import CountRequest, MessagesRequest, ThinkingOn
 from gemcut.server.messages_turns import chat_messages
 from gemcut.server.models import Served
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import capped
 from gemcut.server.serving import Serving
 from gemcut.server.thinking import Effort, thinking
@@ -35,7 +36,7 @@ class MessagesAsked:
         self.log = {"user": None if request.metadata is None else request.metadata.user_id}
         self._question = question_of(request, serving)
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts the reply."""
         return served.gemma.live(self._question, ring)
 
@@ -82,8 +83,7 @@ class CountTokens:
 
     async def count(self, request: Request) -> Response:
         """How many tokens the model would read."""
-        async with self._serving.bodies.read(request.scope, request.receive) as body:
-            return JSONResponse(await self._serving.in_worker(lambda: self._count(read_json(body))))
+        return JSONResponse(await self._serving.of_json(request, self._count))
 
     def _count(self, given: Any) -> dict[str, int]:
         asked = read_fields(CountRequest, given)

@@ -15,10 +15,11 @@ REFERENCE = "#/components/schemas/{model}"
 MEANINGS = {
     400: "Something in the request is wrong; `param` names it.",
     401: "The API key is missing or wrong.",
+    403: "A browser asks for a page of another host.",
     404: "There is no such thing.",
     408: "The body did not arrive in time.",
     413: "The request is too large.",
-    415: "The body is not application/json.",
+    415: "The body is of another kind.",
     422: "An image, sound or video cannot be read.",
     429: "Too many requests wait; Retry-After says when to come again.",
     503: "The server is shutting down, has failed, or the request took too long.",
@@ -70,7 +71,7 @@ def _operation(op: Operation, body: Any) -> dict[str, Any]:
         "responses": {"200": _success(op), **_errors(op)},
     }
     if body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        described["requestBody"] = {"required": True, "content": {op.kind: {"schema": body}}}
     if op.path.startswith(PROTECTED):
         described["security"] = [{"bearer": []}, {"key": []}, {}]
     return described
@@ -89,12 +90,14 @@ def _parameters(op: Operation) -> list[dict[str, Any]]:
 
 
 def _success(op: Operation) -> dict[str, Any]:
-    if op.gives is None:
-        content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
-    else:
-        content = {"application/json": {"schema": op.gives}}
+    text = {"schema": {"type": "string"}}
+    content: dict[str, Any] = {}
+    if op.gives is not None:
+        content["application/json"] = {"schema": op.gives}
+    if op.gives is None or op.may_be_text:
+        content["text/plain"] = text
     if op.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = text
     return {"description": op.summary, "content": content}
 
 

@@ -12,6 +12,8 @@ class ServerOptions:
     """Who may ask, for how much, and for how long.
 
     api_keys: one of them must come with each request; none lets everybody in.
+    allowed_hosts: names by which requests may call this server ("*.example.org" for all below one); none lets
+    any name pass.
     cors_origins: pages of which other hosts may ask from a browser; "*" for all.
     media_hosts: from which http(s) URLs of images, sound and video are fetched, "*.example.org" for all below
     one; never from private addresses.
@@ -30,6 +32,7 @@ class ServerOptions:
     """
 
     api_keys: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     media_hosts: tuple[str, ...] = ()
     most_body_bytes: int = 64 * MB

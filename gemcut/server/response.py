@@ -1,7 +1,7 @@
 """/v1/responses: a request, and what was stored before it → a question to the model."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gemcut.engine.sampling_params import SamplingParams
@@ -13,6 +13,7 @@ from gemcut.server.models import Served
 from gemcut.server.response_events import Head, ResponseEvents
 from gemcut.server.response_fields import ResponseRequest
 from gemcut.server.response_items import chat_messages
+from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import capped
 from gemcut.server.serving import Serving
 from gemcut.server.store import Stored
@@ -35,10 +36,10 @@ class ResponseAsked:
         self._request = request
         self._serving = serving
         self._before = _before(request, serving)
-        self._given = tuple(_resolved(item, serving) for item in request.items)
+        self._given = tuple(serving.store.resolved(item) for item in request.items)
         self._question = self._asked()
 
-    def ask(self, served: Served, ring: Callable[[], None]) -> list[LiveReply]:
+    def ask(self, served: Served, ring: Ring) -> list[LiveReply]:
         """Starts the reply."""
         return served.gemma.live(self._question, ring)
 
@@ -120,10 +121,6 @@ def _before(request: ResponseRequest, serving: Serving) -> tuple[dict[str, Any],
     if request.previous_response_id is None:
         return ()
     return serving.store.get(request.previous_response_id, "response").items
-
-
-def _resolved(item: dict[str, Any], serving: Serving) -> dict[str, Any]:
-    return serving.store.item(item["id"]) if item.get("type") == "item_reference" else item
 
 
 def with_id(item: dict[str, Any]) -> dict[str, Any]:

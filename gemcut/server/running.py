@@ -7,13 +7,27 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future
+from typing import Protocol
 
-from gemcut.live import LiveReply
 from gemcut.reply import Delta
 
-Ask = Callable[
-    [Callable[[], None]], list[LiveReply]
-]  # starts a request; what it is given is rung at each piece
+
+class Live(Protocol):
+    """What comes of a request, as it comes: a `LiveReply`, or what is put together of several."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last piece was taken."""
+
+    def take(self) -> list[Delta]:
+        """The pieces that are there since the last time; never waits.  Raises what made the request fail."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
+Ring = Callable[[], None]  # called from another thread whenever there is a piece
+Ask = Callable[[Ring], Sequence[Live]]  # starts a request
 Piece = tuple[int, Delta]  # of which of the replies
 
 
@@ -45,7 +59,7 @@ class Running:
     """The replies to one request, under way."""
 
     def __init__(self, bell: Bell) -> None:
-        self.replies: Sequence[LiveReply] = ()
+        self.replies: Sequence[Live] = ()
         self._bell = bell
         self._news = asyncio.Event()
 
@@ -53,8 +67,7 @@ class Running:
         """Prepares and submits the request in a thread of `workers`.  Raises what is wrong with it."""
         job = workers.submit(ask, lambda: self._bell.ring(self._news))
         try:
-            replies: list[LiveReply] = await asyncio.wrap_future(job)
-            self.replies = replies
+            self.replies = await asyncio.wrap_future(job)
         except asyncio.CancelledError:
             job.add_done_callback(_close_all)  # it may be under way, and start what nobody will read
             raise
@@ -76,7 +89,7 @@ class Running:
             reply.close()
 
 
-def _close_all(job: Future[list[LiveReply]]) -> None:
+def _close_all(job: Future[Sequence[Live]]) -> None:
     if not job.cancelled() and job.exception() is None:
         for reply in job.result():
             reply.close()

@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
+
+from starlette.requests import Request
 
 from gemcut.media.source import OpenUrl
 from gemcut.prompt.media import MediaOptions
 from gemcut.server.admission import Admission
 from gemcut.server.body import Bodies
 from gemcut.server.fetch import url_opener
+from gemcut.server.fields import read_json
 from gemcut.server.log import Log
 from gemcut.server.metrics import Metrics
 from gemcut.server.models import Models
@@ -65,6 +68,11 @@ class Serving:
     async def in_worker(self, work: Callable[[], Result]) -> Result:
         """What the work gives, done in a worker's thread: large bodies would hold up all streams."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, work)
+
+    async def of_json(self, request: Request, work: Callable[[Any], Result]) -> Result:
+        """What the work gives for the JSON that a request holds."""
+        async with self.bodies.read(request.scope, request.receive) as body:
+            return await self.in_worker(lambda: work(read_json(body)))
 
     def bell(self) -> Bell:
         """The bell of the loop that is running."""

@@ -71,13 +71,16 @@ class Store:
         with self._lock:
             self._drop(name)
 
-    def item(self, name: str) -> dict[str, Any]:
-        """An item of anything that is stored.  Raises Refusal 404."""
+    def resolved(self, item: dict[str, Any]) -> dict[str, Any]:
+        """The item, or, of a reference, what it refers to in anything stored.  Raises Refusal 404."""
+        if item["type"] != "item_reference":
+            return item
+        name = item["id"]
         with self._lock:
             for stored, _ in reversed(self._kept.values()):
-                for item in (*stored.made, *stored.given):
-                    if item.get("id") == name:
-                        return item
+                for known in (*stored.made, *stored.given):
+                    if known.get("id") == name:
+                        return known
         raise Refusal(404, f"there is no item {name!r}", param="input", code="not_found")
 
     def _drop(self, name: str) -> None:

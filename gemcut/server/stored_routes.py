@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gemcut.server.answer_schemas import CONVERSATION, DELETED, ITEMS, RESPONSE
-from gemcut.server.fields import Fields, Read, read_fields, read_json
+from gemcut.server.fields import Fields, Read, read_fields
 from gemcut.server.operations import OF_BODY, Operation
 from gemcut.server.refusal import Refusal
 from gemcut.server.response import with_id
 from gemcut.server.response_fields import Metadata
 from gemcut.server.response_items import Item
 from gemcut.server.serving import Serving
-from gemcut.server.store import Stored
+from gemcut.server.store import Store, Stored
 
 Handler = Callable[[Request], Awaitable[Response]]
 MOST_LISTED = 100
@@ -79,7 +79,8 @@ class StoredRoutes:
             "metadata": asked.metadata or {},
         }
         self._serving.store.put(
-            str(shown["id"]), Stored("conversation", shown, given=_items(asked.items or []))
+            str(shown["id"]),
+            Stored("conversation", shown, given=_items(asked.items or [], self._serving.store)),
         )
         return JSONResponse(shown)
 
@@ -108,14 +109,13 @@ class StoredRoutes:
         """Adds items to a conversation, and lists them."""
         asked = await self._read(NewItems, request)
         before = self._serving.store.get(_name(request), "conversation")
-        new = _items(asked.items)
+        new = _items(asked.items, self._serving.store)
         given = (*before.given, *new)
         self._serving.store.put(_name(request), Stored("conversation", before.shown, given=given))
         return JSONResponse(_list_json(new, has_more=False))
 
     async def _read(self, model: type[Read], request: Request) -> Read:
-        async with self._serving.bodies.read(request.scope, request.receive) as body:
-            return read_fields(model, read_json(body))
+        return await self._serving.of_json(request, lambda given: read_fields(model, given))
 
 
 def stored_operations(serving: Serving) -> list[Operation]:
@@ -157,8 +157,8 @@ def _name(request: Request) -> str:
     return str(name)
 
 
-def _items(items: list[Any]) -> tuple[dict[str, Any], ...]:
-    return tuple(with_id(item.model_dump(exclude_none=True)) for item in items)
+def _items(items: list[Any], store: Store) -> tuple[dict[str, Any], ...]:
+    return tuple(with_id(store.resolved(item.model_dump(exclude_none=True))) for item in items)
 
 
 def _listed(request: Request, items: tuple[dict[str, Any], ...]) -> Response:

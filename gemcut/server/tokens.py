@@ -1,6 +1,5 @@
 """/tokenize and /detokenize, as vLLM has them: what a prompt or a chat is for the model, and back."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -9,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from gemcut.server.chat import check_media
 from gemcut.server.chat_fields import TemplateOptions
-from gemcut.server.fields import Fields, read_fields, read_json
+from gemcut.server.fields import Fields, read_fields
 from gemcut.server.message_fields import ChatMessage, ChatTool, conversation
 from gemcut.server.refusal import Refusal
 from gemcut.server.sampling_fields import TokenId
@@ -48,15 +47,11 @@ class Tokens:
 
     async def tokenize(self, request: Request) -> Response:
         """The ids of a text or chat."""
-        return await self._answer(request, self._tokenize)
+        return JSONResponse(await self._serving.of_json(request, self._tokenize))
 
     async def detokenize(self, request: Request) -> Response:
         """The text of ids."""
-        return await self._answer(request, self._detokenize)
-
-    async def _answer(self, request: Request, work: Callable[[Any], dict[str, Any]]) -> Response:
-        async with self._serving.bodies.read(request.scope, request.receive) as body:
-            return JSONResponse(await self._serving.in_worker(lambda: work(read_json(body))))
+        return JSONResponse(await self._serving.of_json(request, self._detokenize))
 
     def _tokenize(self, given: Any) -> dict[str, Any]:
         asked = read_fields(TokenizeRequest, given)

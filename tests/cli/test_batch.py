@@ -110,6 +110,13 @@ def test_a_file_that_is_something_else_is_not_written_to(run: Run, tmp_path: Pat
     assert "answers 'of another file', which is not asked here" in run({"prompt": "Hi"}).stderr
 
 
+def test_files_are_read_before_the_model_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("hello\n")
+    files = ["--batch", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl")]
+    result = CliRunner().invoke(build_app(), ["run", str(tmp_path / "no_model"), *files])
+    assert (result.exit_code, "line 1 of" in result.stderr) == (2, True), result.stderr
+
+
 def test_half_of_it_or_too_much_is_refused(run: Run, tmp_path: Path) -> None:
     result = run({"prompt": "Hi"}, extra=("--json",))
     assert (result.exit_code, "leave out --json" in result.stderr) == (2, True)

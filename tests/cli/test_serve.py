@@ -35,6 +35,8 @@ def test_a_folder_answers_to_its_own_name(tmp_path: Path) -> None:
         (["--port", "99999"], "Invalid value for '--port'"),
         (["--max-body-mb", "0"], "Invalid value for '--max-body-mb'"),
         (["--api-key", ""], "an API key is empty"),
+        (["--kv-dtype", "int4"], "kv_dtype is 'int4'"),
+        (["--speculate", "maybe"], "speculate is 'maybe'"),
         (["--host", "not a host"], "not a host port 8000 cannot be used"),
     ],
 )

@@ -1,8 +1,11 @@
 """litellm; run by test_clients.py with the server's URL."""
 
+import os
 import sys
 
-import litellm
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks the network for prices
+
+import litellm  # noqa: E402  # it reads the environment when it is imported
 
 ASK = {"model": "openai/nano", "api_base": sys.argv[1] + "/v1", "api_key": "any", "num_retries": 0}
 SAID = [{"role": "user", "content": "What is the weather in Paris?"}]

@@ -126,13 +126,14 @@ class Simulation:
         return contents(prefixes(ids, progress.request, known[: len(ids)]), progress.request)
 
     def _write(self, rows: Rows, values: Sequence[int], written: set[tuple[AttentionKind, int]]) -> None:
-        for kind, place in rows.kinds.items():
+        size, table = self.layout.page_tokens, rows.progress.table
+        for kind, (pages, first_page) in tables(rows).items():
             pool = pool_of(self.scheduler, kind)
-            size = self.layout.page_tokens
+            found = table.num_found * size if kind == "full_attention" else 0  # others wrote what is below
             for position, value in enumerate(values[rows.start :], rows.start):
-                page = place.pages[position // size - place.first_page]
+                page = pages[position // size - first_page]
                 slot = page * size + position % size
-                if position >= place.known:
+                if position >= found:
                     assert page != SCRATCH
                     assert (kind, slot) not in written, "two rows write the same slot"
                     assert (pool.users[page], pool.kept[page]) == (1, 0), "the page is another's too"
@@ -143,10 +144,9 @@ class Simulation:
         """Whether the rows find all that one of them may see: themselves and the rest of an image too."""
         size, end = self.layout.page_tokens, len(values)
         first = {"full_attention": 0, "sliding_attention": max(0, rows.start - self.layout.window + 1)}
-        for kind, place in rows.kinds.items():
-            memory, begin = self.memory[kind], place.first_page
+        for kind, (pages, begin) in tables(rows).items():
+            memory = self.memory[kind]
             assert first[kind] // size >= begin, "the window has moved on"
-            pages = place.pages
             found = [memory[pages[at // size - begin] * size + at % size] for at in range(first[kind], end)]
             assert found == values[first[kind] :]
 
@@ -166,6 +166,12 @@ class Simulation:
             if place == rows.num_drafts or guesses[place] != token:
                 break
         return Made(tuple(made), ended=False)
+
+
+def tables(rows: Rows) -> dict[AttentionKind, tuple[list[int], int]]:
+    """The pages of the rows' sequence for each kind of layer, and which of its pages is the first."""
+    table = rows.progress.table
+    return {"full_attention": (table.full, 0), "sliding_attention": (table.sliding, table.first_sliding)}
 
 
 def pool_of(scheduler: Scheduler, kind: AttentionKind) -> Pool:
@@ -195,6 +201,10 @@ def check_pages(scheduler: Scheduler) -> None:
         assert sorted(pool.free) == sorted(unheld - {SCRATCH})
         assert SCRATCH not in held[name] | kept[name]
         assert pool.available == pool.num_pages - 1 - len(held[name])
+    for progress in running:
+        assert progress.table.slots == pages.layout.page_tokens * min(
+            len(progress.table.full), progress.table.first_sliding + len(progress.table.sliding)
+        )
     assert set(pages._idle) == set(kept["full"]) - set(held["full"])
     assert {key: page for page, key in pages._hash_of.items()} == pages._found
     assert set(pages._windows) <= set(pages._found)

@@ -26,6 +26,7 @@ from tests.parity.tiny import EDGE, fill, greedy, model_config
 
 GREEDY = Sampling(temperature=0)
 NO_MEDIA = torch.empty(0, 1)
+WORDS = -(-EDGE.vocab_size // 32)
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,11 @@ class Broken(Constraint):
     def __init__(self, masks: int) -> None:
         self.left = masks
 
-    def fill(self, row: Tensor) -> None:
+    def mask(self) -> Tensor:
         self.left -= 1
         if self.left < 0:
             raise ArithmeticError("the grammar is broken")
-        row.fill_(-1)
+        return torch.full((WORDS,), -1, dtype=torch.int32)
 
     def advance(self, token_id: int) -> None: ...
 

@@ -1,32 +1,38 @@
-"""The array of page tables follows the lists of pages, however they change."""
+"""The arrays of page tables follow the lists of pages, however they change."""
 
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemcut.engine.page_tables import PageTables
-from gemcut.engine.progress import PageRows
+from gemcut.engine.page_tables import LINES, PageTables
+from gemcut.engine.pages import Table
 
 
 @dataclass(eq=False)
 class Sequence:
-    """What `PageTables` asks of a sequence, and its pages."""
+    """What `PageTables` asks of a sequence."""
 
     state: str = "running"
-    pages: list[int] = field(default_factory=list)
-    first_page: int = 0
+    table: Table = field(default_factory=Table)
+
+
+def begun(fresh: int) -> Table:
+    return Table(full=[fresh], sliding=[fresh + 1], num_found=fresh % 2)
 
 
 def change(sequence: Sequence, what: str, amount: int, fresh: int) -> None:
+    table = sequence.table
+    table.changes += 1
     if what == "grow":
-        sequence.pages += range(fresh, fresh + amount)
+        table.full += range(fresh, fresh + amount)
+        table.sliding += range(fresh + 100, fresh + 100 + amount)
     elif what == "leave the front":
-        passed = min(amount, len(sequence.pages) - 1)
-        del sequence.pages[:passed]
-        sequence.first_page += passed
+        passed = min(amount, len(table.sliding) - 1)
+        del table.sliding[:passed]
+        table.first_sliding += passed
     else:  # it had to give way, and begins anew
-        sequence.pages, sequence.first_page = [fresh], 0
+        sequence.table = begun(fresh)
 
 
 @settings(deadline=None)
@@ -35,28 +41,30 @@ def test_the_lines_hold_the_pages_of_their_sequences(data: st.DataObject, most: 
     tables, running, fresh = PageTables(), [], 1
     for _ in range(data.draw(st.integers(1, 30))):
         if len(running) < most and (not running or data.draw(st.booleans())):
-            running.append(Sequence(pages=[fresh]))
+            running.append(Sequence(table=begun(fresh)))
         elif data.draw(st.booleans()):
             running.pop(data.draw(st.integers(0, len(running) - 1))).state = "ended"
         for sequence in running:
             if data.draw(st.booleans()):
                 what = data.draw(st.sampled_from(["grow", "grow", "leave the front", "begin anew"]))
                 change(sequence, what, data.draw(st.integers(1, 90)), fresh)
-                fresh += 100
+                fresh += 201
         chosen = [sequence for sequence in running if data.draw(st.booleans())]
-        places = [PageRows(0, sequence.pages, sequence.first_page) for sequence in chosen]
-        lines = tables.lines(chosen, places)  # type: ignore[arg-type]
-        assert len(set(lines.index.tolist())) == len(chosen)
-        assert lines.first_page.tolist() == [sequence.first_page for sequence in chosen]
-        assert lines.num_pages == max([len(sequence.pages) for sequence in chosen], default=0)
-        for line, sequence in zip(lines.index, chosen, strict=True):
-            assert tables.pages[line, : len(sequence.pages)].tolist() == sequence.pages
+        lines = tables.lines(chosen)  # type: ignore[arg-type]
+        assert len(set(lines.tolist())) == len(chosen)
+        full, sliding = tables.kinds["full_attention"], tables.kinds["sliding_attention"]
+        for line, sequence in zip(lines, chosen, strict=True):
+            table = sequence.table
+            assert full.pages[line, : full.count[line]].tolist() == table.full
+            assert sliding.pages[line, : sliding.count[line]].tolist() == table.sliding
+            assert (full.first[line], sliding.first[line]) == (0, table.first_sliding)
+            assert tables.num_found[line] == table.num_found
 
 
 def test_lines_of_sequences_that_ended_are_used_again() -> None:
     tables = PageTables()
     for number in range(100):
-        sequence = Sequence(pages=[number])
-        tables.lines([sequence], [PageRows(0, sequence.pages, 0)])  # type: ignore[list-item]
+        sequence = Sequence(table=begun(number))
+        tables.lines([sequence])  # type: ignore[list-item]
         sequence.state = "ended"
-    assert len(tables.pages) == 8
+    assert len(tables.num_found) == LINES

@@ -17,6 +17,6 @@ def test_each_sequence_has_its_rows() -> None:
 
 
 def test_the_last_rows_of_sequences_are_taken_together() -> None:
-    places = [*RESULTS.last(0, 1), *RESULTS.last(2, 2)]
-    assert RESULTS.take(places).flatten().tolist() == [1, 3, 4]
+    assert RESULTS.ends == [2, 2, 5]
+    assert RESULTS.take([1, 3, 4]).flatten().tolist() == [1, 3, 4]
     assert RESULTS.take(range(5)) is RESULTS.rows

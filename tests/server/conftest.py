@@ -25,6 +25,19 @@ def tiny(tiny_folder: Path) -> Gemma:
 
 
 @pytest.fixture(scope="session")
+def hearing_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("models") / "hearing"
+    write_tiny_model(folder, senses=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hearing(hearing_folder: Path) -> Gemma:
+    """A tiny model that takes sound: what it answers is letters."""
+    return Gemma.load(str(hearing_folder), device="cpu")
+
+
+@pytest.fixture(scope="session")
 def nano_model(nano: Path) -> Gemma:
     return Gemma.load(str(nano), device="cpu")
 

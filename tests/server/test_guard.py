@@ -120,7 +120,7 @@ def test_pages_of_other_hosts_may_ask_only_where_they_are_allowed(tiny: Gemma) -
 def test_a_form_that_a_strange_page_can_send_is_refused(client: TestClient) -> None:
     body = json.dumps({"messages": PARIS})
     answer = client.post("/v1/chat/completions", content=body, headers={"content-type": "text/plain"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "not_json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "wrong_type")
 
 
 def test_requests_are_counted_by_what_they_asked_not_by_whom(client: TestClient) -> None:

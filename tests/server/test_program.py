@@ -76,7 +76,7 @@ def test_a_client_that_breaks_off_leaves_no_memory_in_use(tiny_folder: Path) -> 
         host, port = program.url.removeprefix("http://").split(":")
         for _ in range(5):
             with socket.create_connection((host, int(port))) as connection:
-                head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: [::1]\r\nContent-Length: {len(body)}\r\n"
                 connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
                 connection.recv(100)
         end = time.monotonic() + 20

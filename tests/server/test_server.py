@@ -8,6 +8,7 @@ import openai
 import pydantic
 import pytest
 
+from tests.media.makers import sine, sound_file
 from tests.server.programs import Program
 from tests.server.servers import PARIS, SUM, WEATHER
 
@@ -49,6 +50,20 @@ def test_openai_answers_and_streams(ask: openai.OpenAI) -> None:
             pass
         final = stream.get_final_completion()
     assert final.choices[0].message.content == whole.choices[0].message.content
+
+
+def test_openai_has_a_recording_written_down(ask: openai.OpenAI) -> None:
+    """What nano hears in a tone is not asked; before it hears at all it says so."""
+    make, file = ask.audio.transcriptions.create, sound_file(sine(40))
+    if "audio" not in ask.models.retrieve("nano").input_modalities:  # type: ignore[attr-defined]
+        with pytest.raises(openai.BadRequestError, match="does not hear"):
+            make(file=file, model="nano")
+        return
+    whole = make(file=file, model="nano", language="en")
+    events = list(make(file=file, model="nano", language="en", stream=True))
+    assert "".join(event.delta for event in events[:-1]) == events[-1].text == whole.text
+    verbose = make(file=file, model="nano", response_format="verbose_json")
+    assert (verbose.duration, len(verbose.segments or [])) == (40, 2)
 
 
 def test_openai_parses_a_model_of_ours(ask: openai.OpenAI) -> None:

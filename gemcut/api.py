@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from typing import Any, Unpack
 
@@ -26,7 +27,7 @@ from gemcut.live import LiveReply
 from gemcut.load import Dtype, Loaded, load
 from gemcut.many import AnswerOptions, Question, ReplyOptions, in_turn, shown, until
 from gemcut.model.step import whole_sequences
-from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
+from gemcut.prompt.assemble import Prompt, PromptFormat, assemble, check_length
 from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
@@ -284,8 +285,8 @@ class Gemma:
         ring: called from another thread whenever one of them has something; it must not wait.
         Raises what `stream` raises, and EngineFailed.
         """
-        prompt, choosing = self._asked(question.messages, **question.options)
         clock = Clock()
+        prompt, choosing = self._asked(question.messages, **question.options)
         streams = self._generator.prepare(prompt, choosing, ring)()
         return [LiveReply(prompt, each, self._reader(prompt, choosing, clock.again())) for each in streams]
 
@@ -293,16 +294,11 @@ class Gemma:
         self, prompt: str | Sequence[int] | Prompt, sampling: SamplingParams, ring: Callable[[], None]
     ) -> list[LiveReply]:
         """What follows a raw prompt, as `complete` has it, read as `live` replies are."""
+        clock = Clock()
         given, choosing = self._prompt(prompt), self._generator.choosing(sampling)
-        num_prompt, clock = len(given.token_ids), Clock()
-        return [
-            LiveReply(
-                given,
-                stream,
-                CompletionReader(self.tokenizer, num_prompt, choosing.stops(), clock.again()),
-            )
-            for stream in self._generator.prepare(given, choosing, ring)()
-        ]
+        reader = partial(CompletionReader, self.tokenizer, len(given.token_ids))
+        streams = self._generator.prepare(given, choosing, ring)()
+        return [LiveReply(given, each, reader(choosing.stops(), clock.again())) for each in streams]
 
     def _reader(self, prompt: Prompt, choosing: Choosing, clock: Clock) -> ReplyReader:
         return ReplyReader(self.tokenizer, prompt.token_ids, choosing.stops(), clock)
@@ -367,6 +363,7 @@ class Gemma:
             return prompt
         if not isinstance(prompt, str):
             return self._without_media(prompt)
+        check_length(prompt, self.tokenizer, self.config.text.max_position_embeddings)
         ids = self.tokenizer.encode(prompt, special=True)
         bos = self.tokenizer.special.bos
         return self._without_media(ids if not ids or ids[0] == bos else [bos, *ids])

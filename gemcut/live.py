@@ -9,11 +9,14 @@ from gemcut.reply import CompletionReader, Delta, ReplyReader
 class LiveReply:
     """One reply under way.
 
-    prompt: what the model reads for it.  ended: whether its last piece was taken.
+    prompt_ids: what the model reads for it, the same tuple for all replies to one prompt.  media_tokens: how
+    many of them stand for media, which are not kept until the end: they are large.
+    ended: whether its last piece was taken.
     """
 
     def __init__(self, prompt: Prompt, stream: TokenStream, reader: ReplyReader | CompletionReader) -> None:
-        self.prompt = prompt
+        self.prompt_ids = prompt.token_ids
+        self.media_tokens = sum(medium.tokens for medium in prompt.media)
         self.ended = False
         self._stream = stream
         self._reader = reader

@@ -22,7 +22,6 @@ from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import BadSampling, EngineFailed
 from gemcut.load import Loaded
 from gemcut.prompt.assemble import Prompt
-from gemcut.prompt.channels import end_ids
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Generator:
         self._device = loaded.model.model.language_model.norm.weight.device
         self.limits = options.limits(self._device)
         self._starting = Lock()
+        self._reading = Lock()
+        self._read_vocabulary: GrammarVocabulary | None = None
         self._engine: Engine | None = None
         self._closed = False
         self._request_ids = itertools.count()
@@ -60,9 +61,14 @@ class Generator:
         dtype = self._loaded.model.model.language_model.norm.weight.dtype
         return self._options.memory(self._loaded.config.text, self._device, dtype)
 
-    @cached_property
+    @property
     def _vocabulary(self) -> GrammarVocabulary:
-        return GrammarVocabulary(self._loaded.tokenizer, self._loaded.config.text.vocab_size)
+        """Read when it is first needed, by one thread, however many need it: it takes a second or two."""
+        with self._reading:
+            if self._read_vocabulary is None:
+                vocab_size = self._loaded.config.text.vocab_size
+                self._read_vocabulary = GrammarVocabulary(self._loaded.tokenizer, vocab_size)
+            return self._read_vocabulary
 
     def choosing(self, params: SamplingParams) -> Choosing:
         """How the tokens of a free text are chosen.  Raises BadSampling."""
@@ -79,7 +85,7 @@ class Generator:
         if follow is not None:
             self._vocabulary.matcher(follow)  # what is wrong in it is found before any work on the prompt
         free = self.choosing(params)
-        stop_ids = {*free.sampling.stop_ids, *end_ids(self._loaded.tokenizer.special)}
+        stop_ids = {*free.sampling.stop_ids, *self._loaded.tokenizer.special.ends}
         return replace(
             free,
             sampling=replace(free.sampling, stop_ids=tuple(stop_ids)),

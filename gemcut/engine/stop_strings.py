@@ -16,6 +16,8 @@ class StopStrings:
 
     def push(self, text: str) -> str:
         """The part of the text so far that can be shown; empty once a stop was found."""
+        if not self.stops:
+            return text
         if self.found is not None:
             return ""
         self._held += text

@@ -44,11 +44,8 @@ class TokenStream(Iterator[Token]):
     def take(self) -> list[Token]:
         """The tokens that are there; it never waits.  Raises what made the request fail."""
         tokens: list[Token] = []
-        while not self.ended:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                break
+        while not self.ended and not self._queue.empty():
+            item = self._queue.get()
             if isinstance(item, Token):
                 tokens.append(item)
                 continue

@@ -22,6 +22,7 @@ from gemcut.prompt.json_schema import check_schema
 from gemcut.prompt.string_terminal import string_terminal
 
 FREE_DEPTH = 4  # how deep values nest of which the schema says nothing
+MOST_PARTS = 300  # of a oneOf: each is compared with each
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 SCALARS = {"boolean": '"true" | "false"', "null": '"null"'}
 TERMINALS = r"""
@@ -126,6 +127,8 @@ class _Rules:
         if union in schema:
             beside = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
             parts = [{**beside, **part} if isinstance(part, Mapping) else part for part in schema[union]]
+            if union == "oneOf" and len(parts) > MOST_PARTS:
+                _fail(where, f"has oneOf of {len(parts)} parts, and {MOST_PARTS} are the most; write anyOf")
             if union == "oneOf" and not all(_apart(a, b) for a, b in combinations(parts, 2)):
                 _fail(where, f"has oneOf whose parts may hold at once; write anyOf; {REMEDY}")
             return self.add(" | ".join(self.value(where, part) for part in parts))

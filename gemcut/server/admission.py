@@ -23,8 +23,6 @@ class Admission:
         self._most_waiting = most_waiting
         self._queue: deque[asyncio.Future[None]] = deque()
         self._mean_s = USUAL_S
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def waiting(self) -> int:
@@ -44,19 +42,9 @@ class Admission:
             self._mean_s += 0.1 * (time.monotonic() - start - self._mean_s)
             self._leave()
 
-    async def drained(self, most_s: float) -> bool:
-        """Lets no more in; whether all that were in have left within so many seconds."""
-        self.is_draining = True
-        try:
-            await asyncio.wait_for(self._idle.wait(), most_s)
-        except TimeoutError:
-            return False
-        return True
-
     async def _enter(self) -> None:
         if self.in_flight < self._most_in_flight and not self._queue:
             self.in_flight += 1
-            self._idle.clear()
             return
         if self.waiting >= self._most_waiting:
             raise self._full()
@@ -78,8 +66,6 @@ class Admission:
                 turn.set_result(None)  # the place goes over; in_flight stays
                 return
         self.in_flight -= 1
-        if self.in_flight == 0:
-            self._idle.set()
 
     def _full(self) -> Refusal:
         wait_s = math.ceil(self._mean_s * (self.waiting + 1) / self._most_in_flight)

@@ -213,6 +213,7 @@ MODEL = record(
     type=one_of("model"),
     display_name=TEXT,
     created=COUNT,
+    created_at=TEXT,
     owned_by=TEXT,
     max_model_len=COUNT,
     input_modalities=array(one_of("text", "image", "video", "audio")),

@@ -45,7 +45,9 @@ def build_app(serving: Serving) -> Starlette:
         return JSONResponse(document)
 
     routes = [Route(op.path, op.handler, methods=[op.method]) for op in known]
-    middleware = [Middleware(Guard, serving=serving)]
+    routes += [Route("/openapi.json", openapi), *_wrong_methods(known)]
+    names = {route.endpoint: route.path_format for route in routes}
+    middleware = [Middleware(Guard, serving=serving, routes=names)]
     if origins := list(serving.options.cors_origins):
         cors = Middleware(
             CORSMiddleware,
@@ -56,7 +58,7 @@ def build_app(serving: Serving) -> Starlette:
         )
         middleware.insert(0, cors)
     app = Starlette(
-        routes=[*routes, Route("/openapi.json", openapi), *_wrong_methods(known), *playground_routes()],
+        routes=[*routes, *playground_routes()],
         middleware=middleware,
         exception_handlers={HTTPException: _refuse},
     )

@@ -30,8 +30,8 @@ class Bodies:
     @asynccontextmanager
     async def read(
         self, scope: Scope, receive: Receive, kind: Kind = "application/json"
-    ) -> AsyncIterator[bytes]:
-        """The body of a request of that kind, which counts as held within the block.
+    ) -> AsyncIterator[bytearray]:
+        """The body of a request of that kind, which counts as held within the block, whatever becomes of it.
 
         Raises Refusal 403, 413, 408, 415, 429, and Disconnected.
         """
@@ -41,30 +41,34 @@ class Bodies:
             raise Refusal(415, f"the content-type is {given or 'missing'}; send {kind}", code="wrong_type")
         if kind != "application/json":  # which alone a browser never sends for strange pages unasked
             check_page(headers, self._options.cors_origins)
-        body = bytearray()
+        body, held_bytes = bytearray(), 0
         try:
             try:
                 async with asyncio.timeout(self._options.body_s):
-                    await self._read(receive, headers.get(b"content-length", b""), body)
+                    async for part in self._parts(receive, headers.get(b"content-length", b"")):
+                        body += part
+                        held_bytes += len(part)
+                        self.held_bytes += len(part)
             except TimeoutError:
                 raise Refusal(
                     408, f"the body took more than {self._options.body_s:g} s", code="slow_body"
                 ) from None
-            yield bytes(body)
+            yield body
         finally:
-            self.held_bytes -= len(body)
+            self.held_bytes -= held_bytes
 
-    async def _read(self, receive: Receive, promised: bytes, body: bytearray) -> None:
-        """Fills the body, whose bytes are held as they come."""
+    async def _parts(self, receive: Receive, promised: bytes) -> AsyncIterator[bytes]:
+        """The body as it comes, as long as there is room for it."""
         most = self._options.most_body_bytes
         size = int(promised) if promised.isdigit() else 0
-        is_more = True
+        come, is_more = 0, True
         while is_more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected
             part, is_more = message.get("body", b""), message.get("more_body", False)
-            size = max(size, len(body) + len(part))
+            come += len(part)
+            size = max(size, come)
             if size > most:
                 await _pass_over(receive, is_more, most)
                 text = f"the body has {size:,} bytes and {most:,} are the most; make it smaller"
@@ -72,8 +76,7 @@ class Bodies:
             if self.held_bytes + len(part) > self._options.most_held_bytes:
                 text = "the bodies of the requests under way fill the memory for them; try again in 1 s"
                 raise Refusal(429, text, code="too_many_requests", headers={"retry-after": "1"})
-            body += part
-            self.held_bytes += len(part)
+            yield part
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:

@@ -41,7 +41,7 @@ class ChatChunks:
         self._wanted = wanted
         self._num_calls = [0] * len(replies)
         self._finished: list[Finish] = []
-        self._logprobs = [TextLogprobs(tokenizer, reply.prompt.token_ids) for reply in replies]
+        self._logprobs = [TextLogprobs(tokenizer, reply.prompt_ids) for reply in replies]
 
     def start(self) -> list[Event]:
         """Who speaks."""

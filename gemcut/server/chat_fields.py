@@ -203,7 +203,8 @@ def call_rules(
 
 def checked_rules(rules: CallRules, names: Sequence[str]) -> CallRules | None:
     """The rules, None where they leave all open.  Raises Refusal 400 for tools that are not among these."""
-    unknown = [name for name in rules.only or () if name not in names]
+    known = set(names)
+    unknown = [name for name in rules.only or () if name not in known]
     if unknown or (rules.required and not names):
         asked = repr(unknown[0]) if unknown else "a call"
         raise Refusal(

@@ -88,7 +88,7 @@ class CompletionChunks:
         text = prompt if isinstance(prompt, str) else self._tokenizer.decode(prompt)
         told = None
         if self._logprobs:
-            first = TokenLogprobs(reply.prompt.token_ids[0], 0.0, ())
+            first = TokenLogprobs(reply.prompt_ids[0], 0.0, ())
             told = self._told(number, (first, *reply.prompt_logprobs))
             assert told is not None
             told["token_logprobs"][0] = told["top_logprobs"][0] = None
@@ -118,7 +118,7 @@ class CompletionChunks:
 
     def _sum(self) -> dict[str, Any]:
         """Each prompt counts once, however many samples it has."""
-        prompts = {id(self._replies[n].prompt): finish.usage for n, finish in self._finished.items()}
+        prompts = {id(self._replies[n].prompt_ids): finish.usage for n, finish in self._finished.items()}
         read = sum(usage.prompt_tokens for usage in prompts.values())
         made = sum(finish.usage.completion_tokens for finish in self._finished.values())
         return {

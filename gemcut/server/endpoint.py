@@ -14,9 +14,11 @@ from gemcut.server.fields import read_json
 from gemcut.server.models import Served
 from gemcut.server.multipart import read_form
 from gemcut.server.refusal import Refusal, refusal_of
-from gemcut.server.running import Live, Ring, Running
+from gemcut.server.running import Live, Ring, Running, joined
 from gemcut.server.serving import Serving
 from gemcut.server.sse import HEADERS, PING, Event, to_json, wire
+
+GOODBYE_S = 5.0  # for telling who maybe reads no more, and would be held on to until it goes
 
 
 class Answer(Protocol):
@@ -59,7 +61,7 @@ class Asked(Protocol[AnyLive]):
 
 
 Reader = Callable[[Any], Asked[Any]]  # of a body's fields; raises Refusal
-PARSERS: dict[Kind, Callable[[bytes, str], Any]] = {  # of a body and its content-type
+PARSERS: dict[Kind, Callable[[bytearray, str], Any]] = {  # of a body and its content-type
     "application/json": lambda body, content_type: read_json(body),
     "multipart/form-data": read_form,
 }
@@ -93,12 +95,13 @@ class Endpoint:
                 task.cancel()
             await asyncio.gather(answering, leaving, return_exceptions=True)
 
-    async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
+    async def _answer(self, scope: Scope, body: bytearray, send: Send) -> None:
         serving = self._serving
         if serving.options.log_prompts and self._kind == "application/json":  # recordings are no text
             scope["facts"]["body"] = body.decode(errors="replace")
         kind = headers_of(scope)[b"content-type"].decode("latin-1")
         asked = await serving.in_worker(lambda: self._read(self._parse(body, kind)))
+        body.clear()  # what it said is in `asked`, and need not be in memory twice
         served = serving.models.find(asked.model)
         scope["facts"].update(asked.log, model=served.name, stream=asked.is_streamed)
         exchange = _Exchange(serving, served, asked, send, scope["facts"])
@@ -146,11 +149,15 @@ class _Exchange:
             running.close()
 
     async def fail(self, refusal: Refusal) -> None:
-        """Tells the client what went wrong.  Raises the refusal where nothing was sent yet."""
+        """Tells the client what went wrong.  Raises the refusal where nothing was sent yet, Disconnected."""
         if not self.is_open or self._answer is None:
             raise refusal
         self._facts["error"] = refusal.code
-        await self._write(wire(self._answer.failed(refusal)), is_more=False)
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                await self._write(wire(self._answer.failed(refusal)), is_more=False)
+        except TimeoutError:
+            raise Disconnected from None
 
     async def _stream(self, running: Running, answer: Answer) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
@@ -170,12 +177,11 @@ class _Exchange:
         await self._write(wire(answer.finish()) + answer.end, is_more=False)
 
     async def _whole(self, running: Running, answer: Answer) -> None:
+        pieces = [piece async for some in running.pieces() for piece in some]
         events = answer.start()
-        async for pieces in running.pieces():
-            for piece in pieces:
-                events += self._push(answer, *piece)
-        events += answer.finish()
-        whole = answer.whole(events)
+        for piece in joined(pieces):
+            events += self._push(answer, *piece)
+        whole = answer.whole([*events, *answer.finish()])
         kind = b"text/plain; charset=utf-8" if isinstance(whole, str) else b"application/json"
         body = (whole if isinstance(whole, str) else to_json(whole)).encode()
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]

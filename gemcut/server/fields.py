@@ -1,6 +1,7 @@
 """The base of every request's model: nothing unknown, nothing converted, and what is refused says why."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationErro
 from gemcut.server.refusal import Refusal
 
 JSON_DEPTH = 200  # more is an attack: no tool nor schema is nested so deep
+MOST_VALUES = 2**20  # of a body, and more is one too: as objects of Python they are 30 times as large as told
+MOST_FAULTS = 1000  # that are looked at to find the one to tell of
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,13 @@ class _IsRefused(ValueError):
 Read = TypeVar("Read", bound=Fields)
 
 
-def read_json(body: bytes) -> Any:
-    """A body's JSON.  Raises Refusal 400 where it is none."""
+def read_json(body: bytes | bytearray) -> Any:
+    """A body's JSON.  Raises Refusal 400 where it is none, 413 where it has too many values."""
+    if (many := sum(body.count(mark) for mark in b",[{")) > MOST_VALUES:  # those in texts count too
+        text = f"the body has {many:,} commas and brackets, and {MOST_VALUES:,} are the most; send less"
+        raise Refusal(413, text, code="too_large")
     try:
-        given = json.loads(body, parse_constant=_no_number)
+        given = json.loads(body, parse_float=_number, parse_constant=_no_number)
         if b"\\ud" in body.lower():  # half a character passes for a string, and no file nor log can hold it
             json.dumps(given, ensure_ascii=False).encode()
     except RecursionError:
@@ -76,6 +82,11 @@ def read_json(body: bytes) -> Any:
     except ValueError as error:
         raise Refusal(400, f"the body is no JSON: {error}", code="invalid_json") from None
     return given
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _no_number(text: str) -> NoReturn:
@@ -96,6 +107,9 @@ def read_fields(model: type[Read], given: Any) -> Read:
 
 def _refusal(model: type[Fields], given: Any, error: ValidationError) -> Refusal:
     """The deepest complaint: of a value that may have several forms it is about the one that was meant."""
+    if (count := error.error_count()) > MOST_FAULTS:
+        text = f"the body is wrong in {count} places; send what /openapi.json says"
+        return Refusal(400, text, code="invalid_value")
     problems = error.errors(include_url=False, include_input=False)
     worst = max(problems, key=lambda p: (len(_path(given, p)), p["type"] == "extra_forbidden"))
     path = _path(given, worst)

@@ -4,6 +4,7 @@ import hmac
 import secrets
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -20,11 +21,16 @@ GONE = 499  # of the log only: the client went before the answer's end
 
 
 class Guard:
-    """The outermost of our layers."""
+    """The outermost of our layers.
 
-    def __init__(self, app: ASGIApp, serving: Serving) -> None:
+    routes: the path of each handler, as it was declared: what counts are kept by, since anybody may make up
+    other paths.
+    """
+
+    def __init__(self, app: ASGIApp, serving: Serving, routes: Mapping[Any, str]) -> None:
         self._app = app
         self._serving = serving
+        self._routes = routes
         self._keys = [key.encode() for key in serving.options.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +61,7 @@ class Guard:
         self._note(scope, sent.status, time.monotonic() - start, {"request_id": request_id, **facts})
 
     def _note(self, scope: Scope, status: int, seconds: float, facts: dict[str, Any]) -> None:
-        route = route_of(scope)
+        route = self._routes.get(scope.get("endpoint"), "other")
         self._serving.metrics.request(route, status, seconds)
         if route not in ("/health", "/ready", "/metrics"):  # these come every few seconds
             self._serving.log.write(
@@ -101,16 +107,6 @@ class _Sent:
 def style_of(scope: Scope) -> Style:
     """In whose shape errors of this request are told."""
     return "anthropic" if scope["path"].startswith("/v1/messages") else "openai"
-
-
-def route_of(scope: Scope) -> str:
-    """The path as it was declared: one name for all responses, and one for all that does not exist."""
-    if "endpoint" not in scope:
-        return "other"
-    path = str(scope["path"])
-    for name, value in scope.get("path_params", {}).items():
-        path = path.replace(str(value), f"{{{name}}}")
-    return path
 
 
 def check_key(scope: Scope, keys: list[bytes]) -> None:

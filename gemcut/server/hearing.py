@@ -90,7 +90,7 @@ class LiveTranscript:
     def _take_in(self, window: Window, reply: LiveReply) -> None:
         self._heard.append(window)
         self._under_way[self._joining.open(window.is_last)] = reply
-        self.audio_tokens += sum(medium.tokens for medium in reply.prompt.media)
+        self.audio_tokens += reply.media_tokens
 
     def _certain(self, number: int, reply: LiveReply) -> str:
         """The text that is certain with what a window has by now."""

@@ -16,8 +16,8 @@ LOOPBACK = ("localhost", "*.localhost", "127.0.0.1", "::1")  # names of this mac
 
 def is_among(host: str, names: Sequence[str]) -> bool:
     """Whether the names hold the host; "*.example.org" for all below example.org, "*" for all."""
-    host = host.lower().rstrip(".")
-    return any(name in ("*", host) or (name.startswith("*.") and host.endswith(name[1:])) for name in names)
+    host, small = host.lower().rstrip("."), map(str.lower, names)
+    return any(name in ("*", host) or (name.startswith("*.") and host.endswith(name[1:])) for name in small)
 
 
 def is_loopback(host: str) -> bool:
@@ -35,7 +35,7 @@ def names_allowed(listens_at: str, given: Sequence[str]) -> tuple[str, ...]:
     """
     if not given and not is_loopback(listens_at):
         return ()
-    return (*LOOPBACK, listens_at, *(name.lower() for name in given))
+    return (*LOOPBACK, listens_at, *given)
 
 
 def check_host(headers: dict[bytes, bytes], allowed: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """What a server says about itself: models, health, version, counts."""
 
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -61,6 +62,7 @@ def model_json(served: Served) -> dict[str, Any]:
         "type": "model",
         "display_name": served.name,
         "created": served.created,
+        "created_at": datetime.fromtimestamp(served.created, UTC).isoformat(),
         "owned_by": "google",
         "max_model_len": served.gemma.memory.context,
         "input_modalities": takes,

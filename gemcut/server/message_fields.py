@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gemcut.server.fields import Fields, Refused
+from gemcut.server.refusal import Refusal
 
 NO_NAME = {"name": Refused("Gemma's chat format has no names for who speaks; put the name into the text")}
 
@@ -167,6 +168,9 @@ def _part(given: dict[str, Any]) -> dict[str, Any]:
     image = given.get("image_url")
     if image is None or "max_soft_tokens" not in image:
         return given
+    if image.get("detail", "auto") != "auto":
+        text = "an image has both detail and max_soft_tokens, which say the same; leave one of them out"
+        raise Refusal(400, text, param="messages")
     place = {key: value for key, value in image.items() if key != "max_soft_tokens"}
     return given | {"image_url": place, "tokens": image["max_soft_tokens"]}
 

@@ -42,7 +42,7 @@ class MessagesAsked:
 
     def answer(self, served: Served, replies: Sequence[LiveReply]) -> MessageEvents:
         """The reply as events."""
-        return MessageEvents(served.name, len(replies[0].prompt.token_ids))
+        return MessageEvents(served.name, len(replies[0].prompt_ids))
 
 
 def read_messages_request(given: Any, serving: Serving) -> MessagesAsked:

@@ -8,7 +8,7 @@ from pydantic import Field
 from gemcut.prompt.tool_grammar import CallRules
 from gemcut.server.chat_fields import checked_rules
 from gemcut.server.fields import Fields, Refused
-from gemcut.server.sampling_fields import MOST_STOPS, Text, within
+from gemcut.server.sampling_fields import Stops, Text, within
 
 
 class CacheControl(Fields):
@@ -203,7 +203,7 @@ class MessagesRequest(CountRequest):
     """A conversation to be answered."""
 
     max_tokens: Annotated[int, within("max_tokens")]
-    stop_sequences: Annotated[list[Text], Field(max_length=MOST_STOPS)] | None = None
+    stop_sequences: Stops | None = None
     stream: bool | None = None
     temperature: Annotated[float, within("temperature")] | None = None
     top_k: Annotated[int, within("top_k")] | None = None

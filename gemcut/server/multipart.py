@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 from gemcut.server.refusal import Refusal
 
 MOST_PARTS = 256
+MOST_HEAD_BYTES = 16_384  # of a part
 PLAIN_ENCODINGS = ("7bit", "8bit", "binary")
 
 
-def read_form(body: bytes, content_type: str) -> dict[str, Any]:
+def read_form(body: bytes | bytearray, content_type: str) -> dict[str, Any]:
     """The form's fields by name: str, bytes of a file, or, where the name ends in [], a list of them.
 
     Raises Refusal 400 for what is no such form, and for a field that comes twice.
@@ -46,6 +47,8 @@ def _field(part: bytes) -> tuple[str, str | bytes]:
     head, blank, content = rest.partition(b"\r\n\r\n")
     if begin.strip(b" \t") or not blank:
         _refuse("one of its parts has no header")
+    if len(head) > MOST_HEAD_BYTES:
+        _refuse(f"one of its parts has a header of {len(head)} bytes, and {MOST_HEAD_BYTES} are the most")
     headers = BytesHeaderParser().parsebytes(head + b"\r\n\r\n")
     name = headers.get_param("name", header="content-disposition")
     if headers.get_content_disposition() != "form-data" or not isinstance(name, str):

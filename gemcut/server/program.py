@@ -49,6 +49,8 @@ def run(serving: Serving, listening: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(serving.options.drain_s),
     )
+    for served in serving.models.all:
+        served.gemma.occupancy()  # starts its engine: else the first request would, or a probe in the loop
     serving.log.write("listening", url=url_of(listening), models=[m.name for m in serving.models.all])
     try:
         _Server(config, serving).run(sockets=[listening])
@@ -86,7 +88,11 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
         self._serving.admission.is_draining = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Waits for the requests under way.  A signal's handler must not log: it may interrupt the log."""
         self._serving.log.write("draining", in_flight=self._serving.admission.in_flight)
+        await super().shutdown(sockets)
 
 
 class _ToLog(logging.Handler):

@@ -46,7 +46,7 @@ class ResponseAsked:
     def answer(self, served: Served, replies: Sequence[LiveReply]) -> ResponseEvents:
         """The reply as events."""
         head = Head(shown_request(self._request, served.name), self._request.num_logprobs is not None)
-        return ResponseEvents(head, served.gemma.tokenizer, replies[0].prompt.token_ids, self._keep)
+        return ResponseEvents(head, served.gemma.tokenizer, replies[0].prompt_ids, self._keep)
 
     def _asked(self) -> Question:
         request = self._request
@@ -78,8 +78,9 @@ class ResponseAsked:
         made = tuple(response["output"])
         if request.store is not False:
             store.put(response["id"], Stored("response", response, self._before, given, made))
-        if (name := request.conversation_id) is not None:
-            before = store.get(name, "conversation")
+        name = request.conversation_id
+        before = None if name is None else store.find(name, "conversation")
+        if name is not None and before is not None:  # it may have been deleted meanwhile
             store.put(name, Stored("conversation", before.shown, given=(*before.given, *given, *made)))
 
 

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from gemcut.server.fields import Fields, Refused
 from gemcut.server.message_fields import SoundData
+from gemcut.server.refusal import Refusal
 
 Status = Literal["in_progress", "completed", "incomplete"]
 
@@ -39,8 +40,8 @@ class OutputText(Fields):
 
     type: Literal["output_text"]
     text: str
-    annotations: list[dict[str, Any]] | None = None
-    logprobs: list[dict[str, Any]] | None = None
+    logprobs: list[dict[str, Any]] | None = None  # as they were given; they change nothing
+    refused = {"annotations": Refused("there are none here", ([],))}
 
 
 class ThoughtText(Fields):
@@ -152,9 +153,16 @@ def _add(said: dict[str, Any], item: dict[str, Any]) -> None:
             call = {"id": item["call_id"], "type": "function", "function": function}
             said.setdefault("tool_calls", []).append(call)
         case _:
-            content = item["content"]
-            texts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
-            said["content"] += "".join(texts)
+            said["content"] += _said_text(item["content"])
+
+
+def _said_text(content: Any) -> str:
+    """What the assistant said.  Raises Refusal for what else it may seem to have shown or played."""
+    if isinstance(content, str):
+        return content
+    if wrong := [part["type"] for part in content if "text" not in part]:
+        raise Refusal(400, f"an assistant's message has {wrong[0]}; it can hold text only", param="input")
+    return "".join(part["text"] for part in content)
 
 
 def _content(content: Any) -> Any:

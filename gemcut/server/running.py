@@ -5,8 +5,9 @@ The engine rings a bell after each token; the bell wakes the loop once for all r
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from itertools import chain, groupby
 from typing import Protocol
 
 from gemcut.reply import Delta
@@ -48,6 +49,7 @@ class Bell:
                 self._loop.call_soon_threadsafe(self._wake)
             except RuntimeError:  # the loop is closed: nobody reads any more
                 self._rung.clear()
+                self._is_called = False
 
     def _wake(self) -> None:
         self._is_called = False
@@ -87,6 +89,21 @@ class Running:
         """Ends what is under way; its memory is free before the engine's next step."""
         for reply in self.replies:
             reply.close()
+
+
+def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The same, reply by reply, texts that follow on each other as one, and so thoughts.
+
+    Who reads nothing before the end is spared what each token would cost.
+    """
+    ordered = sorted(pieces, key=lambda piece: piece[0])
+    for (number, kind), group in groupby(ordered, key=lambda piece: (piece[0], piece[1].kind)):
+        deltas = [delta for _, delta in group]
+        if kind in ("text", "thought"):
+            logprobs = tuple(chain.from_iterable(delta.logprobs for delta in deltas))
+            deltas = [Delta(kind, "".join(delta.text for delta in deltas), logprobs=logprobs)]
+        for delta in deltas:
+            yield number, delta
 
 
 def _close_all(job: Future[Sequence[Live]]) -> None:

@@ -9,7 +9,8 @@ from gemcut.engine.sampling_params import ANY, LIMITS, SamplingParams
 from gemcut.server.fields import Fields
 from gemcut.server.refusal import Refusal
 
-MOST_STOPS = 64
+MOST_STOPS, MOST_STOP_IDS, MOST_BIASED = 64, 1024, 1024
+LONGEST_STOP = 256  # characters: each piece of a reply is held against each beginning of a stop
 LARGEST = 2**53  # a whole number that every client's JSON can hold
 
 
@@ -21,8 +22,10 @@ def within(name: str) -> FieldInfo:
 
 
 Text = Annotated[str, Field(min_length=1)]
-Stops = Annotated[list[Text], Field(max_length=MOST_STOPS)]
+Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
+Stops = Annotated[list[Stop], Field(max_length=MOST_STOPS)]
 TokenId = Annotated[int, Field(ge=0, le=LARGEST)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class SamplingFields(Fields):
@@ -35,11 +38,11 @@ class SamplingFields(Fields):
     frequency_penalty: Annotated[float, within("frequency_penalty")] | None = None
     presence_penalty: Annotated[float, within("presence_penalty")] | None = None
     repetition_penalty: Annotated[float, within("repetition_penalty")] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: Annotated[dict[str, Bias], Field(max_length=MOST_BIASED)] | None = None
     seed: Annotated[int, within("seed")] | None = None
     n: Annotated[int, within("n")] | None = None
-    stop: Text | Stops | None = None
-    stop_token_ids: list[TokenId] | None = None
+    stop: Stop | Stops | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MOST_STOP_IDS)] | None = None
     max_tokens: Annotated[int, within("max_tokens")] | None = None
     min_tokens: Annotated[int, within("min_tokens")] | None = None
 

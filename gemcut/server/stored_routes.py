@@ -1,5 +1,6 @@
 """What can be done with stored responses and conversations, beside going on with them."""
 
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gemcut.server.answer_schemas import CONVERSATION, DELETED, ITEMS, RESPONSE
-from gemcut.server.fields import Fields, Read, read_fields
+from gemcut.server.fields import Fields, Read, Refused, read_fields
 from gemcut.server.operations import OF_BODY, Operation
 from gemcut.server.refusal import Refusal
 from gemcut.server.response import with_id
@@ -50,6 +51,12 @@ class Paging(Fields):
     limit: Annotated[int, Field(ge=1, le=MOST_LISTED)] = 20
 
 
+class Retrieving(Fields):
+    """Nothing can be chosen."""
+
+    refused = {"stream": Refused("a stored response is told whole", ("false", "False"))}
+
+
 class StoredRoutes:
     """The handlers of these routes."""
 
@@ -58,6 +65,7 @@ class StoredRoutes:
 
     async def response(self, request: Request) -> Response:
         """A response."""
+        read_fields(Retrieving, dict(request.query_params))
         return JSONResponse(self._serving.store.get(_name(request), "response").shown)
 
     async def delete_response(self, request: Request) -> Response:
@@ -135,7 +143,7 @@ def stored_operations(serving: Serving) -> list[Operation]:
         return _operation("DELETE", path, handler, gives=DELETED, errors=(404,))
 
     return [
-        gets(response, routes.response, RESPONSE),
+        gets(response, routes.response, RESPONSE, query={}),
         deletes(response, routes.delete_response),
         gets(f"{response}/input_items", routes.input_items, ITEMS, query=paging),
         posts("/v1/conversations", routes.create, NewConversation, CONVERSATION),
@@ -164,7 +172,7 @@ def _items(items: list[Any], store: Store) -> tuple[dict[str, Any], ...]:
 def _listed(request: Request, items: tuple[dict[str, Any], ...]) -> Response:
     """A page of items.  Raises Refusal for a page that cannot be."""
     given: dict[str, Any] = dict(request.query_params)
-    if given.get("limit", "").isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", given.get("limit", "")):
         given["limit"] = int(given["limit"])
     paging = read_fields(Paging, given)
     ordered = items if paging.order == "asc" else items[::-1]

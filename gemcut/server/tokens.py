@@ -6,11 +6,14 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from gemcut.api import Gemma
+from gemcut.errors import PromptError
+from gemcut.prompt.assemble import check_length
 from gemcut.server.chat import check_media
 from gemcut.server.chat_fields import TemplateOptions
 from gemcut.server.fields import Fields, read_fields
 from gemcut.server.message_fields import ChatMessage, ChatTool, conversation
-from gemcut.server.refusal import Refusal
+from gemcut.server.refusal import Refusal, refusal_of
 from gemcut.server.sampling_fields import TokenId
 from gemcut.server.serving import Serving
 
@@ -58,15 +61,11 @@ class Tokens:
         gemma = self._serving.models.find(asked.model).gemma
         if (asked.prompt is None) == (asked.messages is None):
             raise Refusal(400, "give either prompt or messages", param="prompt")
-        if asked.prompt is not None:
-            if asked.tools is not None or asked.chat_template_kwargs is not None:
-                raise Refusal(400, "tools and chat_template_kwargs go with messages", param="tools")
-            ids = gemma.tokenizer.encode(asked.prompt, special=asked.parse_special)
-            bos = gemma.tokenizer.special.bos
-            if asked.add_special_tokens and ids[:1] != [bos]:
-                ids = [bos, *ids]
-        else:
-            ids = self._chat(asked)
+        subject = "messages" if asked.prompt is None else "prompt"
+        try:
+            ids = self._chat(asked, gemma) if asked.prompt is None else _text(asked, asked.prompt, gemma)
+        except PromptError as error:
+            raise refusal_of(error, subject) from None
         shown: dict[str, Any] = {
             "count": len(ids),
             "max_model_len": gemma.memory.context,
@@ -77,8 +76,9 @@ class Tokens:
             shown["token_strs"] = [gemma.tokenizer.token_bytes(i).decode(errors="replace") for i in ids]
         return shown
 
-    def _chat(self, asked: TokenizeRequest) -> list[int]:
-        gemma = self._serving.models.find(asked.model).gemma
+    def _chat(self, asked: TokenizeRequest, gemma: Gemma) -> list[int]:
+        if "parse_special" in asked.model_fields_set:
+            raise Refusal(400, "parse_special goes with prompt", param="parse_special")
         messages = conversation(asked.messages or [])
         check_media(messages, self._serving)
         return list(
@@ -94,4 +94,16 @@ class Tokens:
     def _detokenize(self, given: Any) -> dict[str, Any]:
         asked = read_fields(DetokenizeRequest, given)
         tokenizer = self._serving.models.find(asked.model).gemma.tokenizer
-        return {"prompt": tokenizer.decode(asked.tokens, special=not asked.skip_special_tokens)}
+        try:
+            return {"prompt": tokenizer.decode(asked.tokens, special=not asked.skip_special_tokens)}
+        except PromptError as error:
+            raise refusal_of(error, "tokens") from None
+
+
+def _text(asked: TokenizeRequest, text: str, gemma: Gemma) -> list[int]:
+    if asked.tools is not None or asked.chat_template_kwargs is not None:
+        raise Refusal(400, "tools and chat_template_kwargs go with messages", param="tools")
+    check_length(text, gemma.tokenizer, gemma.config.text.max_position_embeddings)
+    ids = gemma.tokenizer.encode(text, special=asked.parse_special)
+    bos = gemma.tokenizer.special.bos
+    return [bos, *ids] if asked.add_special_tokens and ids[:1] != [bos] else ids

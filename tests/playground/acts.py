@@ -1,5 +1,12 @@
 """What a user does, and where things are on the page."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 from playwright.sync_api import Locator, Page, expect
 
 
@@ -38,6 +45,36 @@ def until(page: Page, condition: str) -> None:
             return
         page.wait_for_timeout(100)
     raise TimeoutError(condition)
+
+
+def as_code(page: Page, form: str) -> str:
+    """The next request as code, through the clipboard."""
+    page.get_by_role("button", name="Copy as curl or Python").click()
+    page.get_by_role("tab", name=form).click()
+    page.locator("#code-copy").click()
+    expect(page.locator("#code #said")).to_have_text("Copied")
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def sent_by_shell(code: str, folder: Path, **environment: str) -> tuple[list[str], dict[str, Any]]:
+    """What code gives `curl`, by a stand-in for that: its arguments, and the JSON that it reads."""
+    stand_in = folder / "curl"
+    stand_in.write_text(
+        f"#!{sys.executable}\nimport json, sys\nprint(json.dumps([sys.argv[1:], json.load(sys.stdin)]))\n"
+    )
+    stand_in.chmod(0o755)
+    script = folder / "ask.sh"
+    script.write_text(code)
+    path = f"{folder}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(script)],
+        env=os.environ | environment | {"PATH": path},
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
+    arguments, body = json.loads(done.stdout)
+    return arguments, body
 
 
 def set_up(page: Page) -> Locator:

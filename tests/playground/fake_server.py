@@ -24,6 +24,7 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 1024},
 }
 HOLD = "hold"  # in a script: wait until the test lets it go on
+CUT = "cut"  # in a script: the connection breaks, as when a server dies
 
 
 def text(*pieces: str, finish: str = "stop") -> list[Any]:
@@ -50,7 +51,7 @@ def calls(*wanted: tuple[str, dict[str, Any]]) -> list[Any]:
 class FakeServer:
     """A server on a free port of this machine, in a thread of its own.
 
-    script: the replies to come, each a list of deltas, HOLD, or a Response in place of a stream.
+    script: the replies to come, each a list of deltas, HOLD and CUT, or a Response in place of a stream.
     bodies: the requests that came.  key: what it wants to be asked with, if anything.
     """
 
@@ -114,6 +115,8 @@ class FakeServer:
                     while not self.go_on.is_set():
                         await asyncio.sleep(0.01)
                     continue
+                if item == CUT:
+                    raise ConnectionError("as the script wants it")
                 finish = item.get("finish")
                 choice = {"index": 0, "delta": {} if finish else item, "finish_reason": finish}
                 yield f"data: {json.dumps({'choices': [choice]})}\n\n"

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.playground.acts import finished, last_reply, replies, say, titles, until
-from tests.playground.fake_server import HOLD, FakeServer, text
+from tests.playground.acts import finished, last_reply, replies, say, set_up, titles, until
+from tests.playground.fake_server import HOLD, FakeServer, calls, text
 
 
 def test_a_whole_visit_by_keyboard(page: Page, server: FakeServer) -> None:
@@ -67,8 +67,53 @@ def test_the_end_of_a_reply_is_announced_and_its_letters_are_not(page: Page, ser
     server.script = [text("It is ", "sunny.")]
     say(page, "Weather?")
     finished(page)
-    expect(page.locator("#said")).to_have_text("The reply is there: It is sunny.")
+    expect(page.locator("#heard")).to_have_text("The reply is there: It is sunny.")
     expect(page.get_by_role("log")).to_have_attribute("aria-live", "off")
+
+
+def test_what_is_announced_leaves_what_can_be_undone(page: Page, server: FakeServer) -> None:
+    """The end of a reply once took the place of another conversation's Undo, and was seen there."""
+    server.script = [text("Hi."), [{"content": "Slowly "}, HOLD, *text("but surely.")]]
+    say(page, "First")
+    finished(page)
+    page.keyboard.press("Alt+n")
+    say(page, "Second")
+    expect(last_reply(page).locator(".prose")).to_have_text("Slowly")
+    titles(page).nth(1).hover()
+    page.get_by_role("button", name="Delete First").click()
+    server.go_on.set()
+    finished(page)
+    expect(page.locator("#heard")).to_have_text("The reply is there: Slowly but surely.")
+    page.get_by_role("button", name="Undo").click()
+    expect(titles(page)).to_have_count(2)
+
+
+def test_what_the_keyboard_reaches_is_seen(page: Page) -> None:
+    panel = set_up(page)
+    for before, name in (("System prompt", "Detail"), ("Seed", "Offer tools")):
+        panel.get_by_label(before).focus()
+        page.keyboard.press("Tab")
+        field = panel.get_by_label(name)
+        expect(field).to_be_focused()
+        assert field.evaluate("node => getComputedStyle(node).outlineStyle") != "none"
+
+
+@pytest.mark.parametrize(("button", "dialog"), [("#help", "#keys"), ("#copy-as", "#code")])
+def test_a_dialog_closes_by_its_button(page: Page, button: str, dialog: str) -> None:
+    page.locator(button).click()
+    page.locator(dialog).get_by_role("button", name="Close").click()
+    expect(page.locator(dialog)).to_be_hidden()
+
+
+def test_text_runs_as_its_script_does(page: Page, server: FakeServer) -> None:
+    server.script = [text("שלום, עולם!\n\n", "Hello.\n\n", "```python\n# שלום\n```")]
+    say(page, "مرحبا، كيف الحال؟")
+    reply = finished(page)
+    direction = "nodes => nodes.map((node) => getComputedStyle(node).direction)"
+    assert page.locator(".said").evaluate_all(direction) == ["rtl"]
+    assert reply.locator(".block").evaluate_all(direction) == ["rtl", "ltr", "ltr"]
+    assert reply.locator("pre").evaluate_all(direction) == ["ltr"]
+    assert titles(page).evaluate_all(direction) == ["rtl"]
 
 
 def test_closed_panels_are_out_of_reach(page: Page) -> None:
@@ -95,6 +140,34 @@ def test_nothing_is_wider_than_a_narrow_screen(page: Page, server: FakeServer, w
         assert box is not None
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
+
+
+def test_long_names_fit_a_narrow_screen(page: Page, server: FakeServer) -> None:
+    page.set_viewport_size({"width": 320, "height": 700})
+    server.models = ["google/gemma-4-26b-a4b-it-qat-q4_0-unquantized"]
+    page.reload()
+    expect(page.locator("#model")).to_have_value(server.models[0])
+    server.script = [calls(("a_tool_with_a_long_name_" * 3, {}))]
+    say(page, "Call it")
+    finished(page)
+    for part in page.locator(".bar button, .bar select, .call-name, .call-state").all():
+        box = part.bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 320
+
+
+def test_words_of_a_wide_table_stay_whole_and_it_scrolls(page: Page, server: FakeServer) -> None:
+    """They were once broken into letters before anything scrolled."""
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.reload()
+    row = "| " + " | ".join(f"Temperature{n}" for n in range(8)) + " |"
+    server.script = [text("\n".join([row, "|---" * 8 + "|", row]))]
+    say(page, "Table")
+    reply = finished(page)
+    heights = reply.locator("th").evaluate_all("nodes => nodes.map((n) => n.getBoundingClientRect().height)")
+    assert max(heights) < 45
+    assert reply.locator(".wide").evaluate("node => node.scrollWidth > node.clientWidth")
+    assert page.evaluate("document.querySelector('#scroller').scrollWidth") <= 390
 
 
 def test_on_a_narrow_screen_a_panel_lies_over_the_page_and_goes_again(page: Page, server: FakeServer) -> None:

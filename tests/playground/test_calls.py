@@ -2,7 +2,7 @@ import json
 
 from playwright.sync_api import Page, expect
 
-from tests.playground.acts import finished, last_reply, replies, say, set_up
+from tests.playground.acts import as_code, finished, last_reply, replies, say, set_up
 from tests.playground.fake_server import HOLD, FakeServer, calls, text, thought
 
 TOOLS = [{"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}]
@@ -85,6 +85,58 @@ def test_a_call_that_is_still_written_cannot_be_answered_yet(page: Page, server:
     server.go_on.set()
     finished(page)
     expect(page.locator(".call-state")).to_have_text("waits for you")
+
+
+def test_a_call_that_is_cut_off_goes(page: Page, server: FakeServer) -> None:
+    """Its card once stayed, and was "calling…" for ever."""
+    offer(page)
+    server.script = [[{"content": "I add."}, calls(("add", {"a": 1}))[0], HOLD]]
+    say(page, "Add")
+    expect(page.locator(".call-state")).to_have_text("calling…")
+    page.keyboard.press("Escape")
+    expect(finished(page).locator(".problem")).to_have_text("Stopped.")
+    expect(page.locator(".call")).to_have_count(0)
+
+
+def test_a_reload_behind_the_last_result_leaves_a_way_to_go_on(page: Page, server: FakeServer) -> None:
+    offer(page)
+    server.script = [calls(("add", {"a": 1})), [HOLD], text("It is 1.")]
+    say(page, "Add")
+    page.get_by_label("Result of add").fill("1")
+    page.keyboard.press("Enter")
+    expect(replies(page)).to_have_count(2)
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(page.locator("#model")).to_have_value("nano")
+    expect(replies(page)).to_have_count(1)
+    page.get_by_role("button", name="Ask for a reply").click()
+    expect(last_reply(page).locator(".prose")).to_have_text("It is 1.")
+    assert server.bodies[-1]["messages"] == server.bodies[-2]["messages"]
+
+
+def test_a_result_waits_for_settings_that_are_right(page: Page, server: FakeServer) -> None:
+    offer(page)
+    server.script = [calls(("add", {"a": 1})), text("It is 1.")]
+    say(page, "Add")
+    result, tools = page.get_by_label("Result of add"), page.get_by_label("Tools as JSON")
+    expect(result).to_be_visible()
+    tools.fill("[")
+    result.fill("1")
+    page.keyboard.press("Enter")
+    expect(tools).to_be_focused()
+    assert len(server.bodies) == 1
+    tools.fill(json.dumps(TOOLS))
+    page.get_by_role("button", name="Ask for a reply").click()
+    expect(last_reply(page).locator(".prose")).to_have_text("It is 1.")
+
+
+def test_while_calls_wait_the_code_is_of_what_was_asked(page: Page, server: FakeServer) -> None:
+    """Calls without results are a request that every server refuses."""
+    offer(page)
+    server.script = [calls(("add", {"a": 1}))]
+    say(page, "Add")
+    expect(page.get_by_label("Result of add")).to_be_visible()
+    assert "tool_calls" not in as_code(page, "curl")
 
 
 def test_tools_that_are_no_json_are_refused_where_they_stand(page: Page, server: FakeServer) -> None:

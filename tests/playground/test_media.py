@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.playground.acts import finished, say, set_up, until
+from tests.playground.acts import as_code, finished, say, sent_by_shell, set_up, until
 from tests.playground.fake_server import FakeServer, text
 
 
@@ -92,6 +92,35 @@ def test_what_is_no_medium_is_refused(page: Page) -> None:
     expect(page.locator("#attachments li")).to_have_count(0)
 
 
+def test_an_empty_file_is_refused(page: Page) -> None:
+    drop(page, "nothing.png", "image/png", b"")
+    expect(page.locator("#said")).to_have_text("nothing.png is empty")
+    expect(page.locator("#attachments li")).to_have_count(0)
+
+
+def test_sound_that_the_browser_cannot_read_is_named(page: Page, server: FakeServer) -> None:
+    drop(page, "hum.ogg", "audio/ogg", b"no sound at all")
+    say(page, "What do you hear?")
+    told = "This browser cannot read hum.ogg; give it as WAV or MP3"
+    expect(finished(page).locator(".problem")).to_have_text(told)
+    page.get_by_role("button", name="Copy as curl or Python").click()
+    expect(page.locator("#said")).to_have_text(told)
+    assert server.bodies == []
+
+
+def test_sound_fits_a_narrow_screen(page: Page, server: FakeServer) -> None:
+    server.script = [text("A hum.")]
+    page.set_viewport_size({"width": 320, "height": 700})
+    page.locator("#files").set_input_files(files(("hum.wav", "audio/wav", sound())))
+    for place in ("#attachments audio", ".user audio"):
+        box = page.locator(place).bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 320
+        if place == "#attachments audio":
+            say(page, "What is it?")
+            finished(page)
+
+
 def test_an_attachment_can_be_removed(page: Page) -> None:
     drop(page, "green.png", "image/png", picture())
     page.get_by_role("button", name="Remove green.png").click()
@@ -114,6 +143,30 @@ def test_a_recording_is_sent_as_wav_of_16_khz(page: Page, server: FakeServer) ->
             2,
         )
         assert recording.getnframes() > 3000
+
+
+def test_a_second_click_opens_no_second_microphone(page: Page) -> None:
+    """While the first was still asked for; nobody would have closed it."""
+    page.evaluate(
+        """() => {
+            const { mediaDevices } = navigator;
+            const open = mediaDevices.getUserMedia.bind(mediaDevices);
+            window.opened = [];
+            mediaDevices.getUserMedia = async (wish) => {
+                await new Promise((go) => setTimeout(go, 500));
+                window.opened.push(await open(wish));
+                return window.opened.at(-1);
+            };
+        }"""
+    )
+    page.get_by_role("button", name="Record sound").dblclick()
+    stop = page.get_by_role("button", name="Stop recording")
+    expect(stop).to_be_visible()
+    page.wait_for_timeout(600)
+    stop.click()
+    expect(page.locator("#attachments audio")).to_have_count(1)
+    ended = page.evaluate("window.opened.map((s) => s.getTracks().every((t) => t.readyState === 'ended'))")
+    assert ended == [True]
 
 
 @pytest.mark.parametrize("kind", ["photo", "video"])
@@ -146,3 +199,16 @@ def test_media_are_in_the_copied_code_whole_and_on_the_screen_short(page: Page, 
     page.locator("#code-copy").click()
     expect(page.locator("#said")).to_have_text("Copied")
     assert data in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_large_picture_goes_through_a_shell(page: Page, tmp_path: Path) -> None:
+    """It once was an argument of curl, which Linux lets have no more than 128 KiB."""
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    assert len(file.getvalue()) > 2**17
+    drop(page, "noise.png", "image/png", file.getvalue())
+    expect(page.locator("#attachments img")).to_be_visible()
+    _, body = sent_by_shell(as_code(page, "curl"), tmp_path)
+    url = body["messages"][0]["content"][0]["image_url"]["url"]
+    assert base64.b64decode(url.partition(",")[2]) == file.getvalue()

@@ -1,16 +1,18 @@
 import json
-import shlex
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from starlette.responses import JSONResponse
 
-from tests.playground.acts import finished, say, set_up
+from tests.playground.acts import as_code, finished, say, sent_by_shell, set_up
 from tests.playground.fake_server import FakeServer, text
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
+KEY = "it's secret"
 ODD = 'It\'s "odd": $HOME `id` \\n ünïcode\nand two lines'
 
 
@@ -69,34 +71,66 @@ def test_settings_belong_to_their_conversation_and_the_next_begins_with_them(
     expect(page.get_by_label("Temperature")).to_have_value("1.5")
 
 
-def as_code(page: Page, form: str) -> str:
-    """The next request as code, through the clipboard."""
-    page.get_by_role("button", name="Copy as curl or Python").click()
-    page.get_by_role("tab", name=form).click()
-    page.locator("#code-copy").click()
-    expect(page.locator("#said")).to_have_text("Copied")
-    return str(page.evaluate("navigator.clipboard.readText()"))
+def test_numbers_that_are_none_or_out_of_range_are_refused_where_they_stand(
+    page: Page, server: FakeServer
+) -> None:
+    """The browser gives what is no number as an empty text: once the reply came without the setting."""
+    field = set_up(page).get_by_label("Temperature")
+    field.press_sequentially("1e")
+    expect(page.locator("#sampling-problem")).to_contain_text("Temperature: ")
+    say(page, "Hello")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill("0.5")
+    page.get_by_label("Top p").fill("7")
+    expect(page.locator("#sampling-problem")).to_contain_text("Top p: ")
+    say(page, "Hello")
+    expect(page.get_by_label("Top p")).to_be_focused()
+    assert server.bodies == []
+    page.get_by_label("Top p").fill("")
+    expect(page.locator("#sampling-problem")).to_be_empty()
+    server.script = [text("Yes.")]
+    say(page, "Hello")
+    finished(page)
+    assert server.bodies[0]["temperature"] == 0.5
+
+
+def test_what_is_written_into_the_settings_is_kept_with_the_conversation_that_is_left(
+    page: Page, server: FakeServer
+) -> None:
+    server.script = [text("Yes.")]
+    say(page, "Hello")
+    finished(page)
+    field = set_up(page).get_by_label("System prompt")
+    field.press_sequentially("Be brief.")
+    page.keyboard.press("Alt+n")
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(field).to_have_value("Be brief.")
 
 
 def prepare(page: Page) -> None:
     panel = set_up(page)
     panel.get_by_label("System prompt").fill(ODD)
     panel.get_by_label("Top k").fill("40")
-    panel.get_by_label("API key").fill("it's secret")
+    panel.get_by_label("API key").fill(KEY)
     panel.get_by_label("Offer tools").check()
     page.get_by_label("Message", exact=True).fill("How's the weather?")
 
 
-def test_curl_sends_what_the_page_would_send(page: Page, server: FakeServer) -> None:
+def test_curl_sends_what_the_page_would_send(page: Page, server: FakeServer, tmp_path: Path) -> None:
     prepare(page)
-    words = shlex.split(as_code(page, "curl").replace("\\\n", " "))
-    assert words[:2] == ["curl", f"{server.url}/v1/chat/completions"]
-    assert words[words.index("-d") - 1] == "Authorization: Bearer it's secret"
+    code = as_code(page, "curl")
+    assert "secret" not in code
+    arguments, sent = sent_by_shell(code, tmp_path, GEMCUT_API_KEY=KEY)
+    assert arguments[0] == f"{server.url}/v1/chat/completions"
+    assert f"Authorization: Bearer {KEY}" in arguments
+    assert arguments[-2:] == ["--data-binary", "@-"]
     page.keyboard.press("Escape")
     server.script = [text("Yes.")]
     page.get_by_label("Message", exact=True).press("Enter")
     finished(page)
-    assert json.loads(words[-1]) == server.bodies[0]
+    assert sent == server.bodies[0]
     assert server.bodies[0]["messages"][0]["content"] == ODD
 
 
@@ -115,13 +149,16 @@ class OpenAI:
 """
 
 
-def test_python_sends_what_the_page_would_send(page: Page, server: FakeServer, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_python_sends_what_the_page_would_send(page: Page, server: FakeServer, tmp_path: Path) -> None:
     """With a stand-in for OpenAI's package, which sends what it is given."""
     prepare(page)
     program = as_code(page, "Python")
+    assert "secret" not in program
     (tmp_path / "openai.py").write_text(FAKE_OPENAI)
+    server.key = KEY
     server.script = [JSONResponse({}), text("Yes.")]
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
+    environment = os.environ | {"GEMCUT_API_KEY": KEY}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=60)
     page.keyboard.press("Escape")
     page.get_by_label("Message", exact=True).press("Enter")
     finished(page)
@@ -139,6 +176,7 @@ def test_the_theme_is_kept(page: Page, theme: str) -> None:
     before = page.evaluate(colour)
     page.reload()
     expect(button).to_have_text(theme)
+    expect(button).to_have_accessible_name(f"Theme: {theme}")
     assert page.evaluate(colour) == before
     assert (sum(map(int, before[4:-1].split(","))) > 380) == (theme == "Light")
 

@@ -279,6 +279,7 @@ def test_with_a_schema_the_reply_is_json_or_calls(
         ),
         ({"a": {"type": "string", "pattern": "^a|b$"}}, "choice outside of parentheses"),
         ({"a": {"oneOf": [{"type": "integer"}, {"type": "number"}]}}, "oneOf whose parts may hold at once"),
+        ({"a": {"oneOf": [{"const": str(n)} for n in range(301)]}}, "oneOf of 301 parts, and 300 are"),
         ({"a": {"type": "integer", "enum": ["x"]}}, "no value among \\['x'\\] of type"),
         ({"a": {"minLength": 3, "maxLength": 1}}, "minLength 3 above maxLength 1"),
         ({"a": False}, "tool 'f', a permits no value"),

@@ -5,6 +5,7 @@ from starlette.testclient import TestClient
 
 from gemcut import Gemma
 from gemcut.server.app import build_app
+from gemcut.server.fields import MOST_VALUES
 from tests.server.servers import PARIS, client_of, serving_of
 
 PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/tokenize"]
@@ -22,6 +23,9 @@ HOSTILE = [
     b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     b'{"user": "\\ud800", "messages": []}',
     b'{"max_tokens": ' + b"9" * 5000 + b"}",
+    b'{"messages": 1e999}',
+    b'{"messages": [' + b"1," * 5000 + b"1]}",
+    b"{" + b",".join(b'"a%d": 1' % number for number in range(5000)) + b"}",
 ]
 
 
@@ -31,6 +35,14 @@ def test_what_is_no_request_is_refused(client: TestClient, path: str, body: byte
     answer = client.post(path, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("values", [b"[]", b"{}", b"0"])
+def test_a_body_of_nothing_but_values_is_not_read(client: TestClient, values: bytes) -> None:
+    """64 MB of them once were gigabytes of objects, and as many faults to be told."""
+    body = b'{"messages": [' + b",".join([values] * (MOST_VALUES + 1)) + b"]}"
+    answer = client.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
 
 
 @pytest.mark.parametrize("promised", [True, False])

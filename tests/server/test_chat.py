@@ -237,6 +237,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"n": 0}, "n"),
     ({"stop": [""]}, "stop[0]"),
     ({"stop": ["a"] * 65}, "stop"),
+    ({"stop": "a" * 257}, "stop"),
+    ({"stop_token_ids": [1] * 1025}, "stop_token_ids"),
     ({"seed": -1}, "seed"),
     ({"top_logprobs": 3}, "top_logprobs"),
     ({"logprobs": 3}, "logprobs"),

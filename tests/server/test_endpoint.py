@@ -115,6 +115,25 @@ def test_a_request_that_takes_too_long_ends(tiny: Gemma) -> None:
     asyncio.run(until(lambda: running_sequences(tiny) == 0))
 
 
+def test_who_reads_no_more_is_not_held_on_to(tiny: Gemma, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for its request was over, and then it was told so for ever."""
+    monkeypatch.setattr("gemcut.server.endpoint.GOODBYE_S", 0.05)
+
+    async def work() -> None:
+        serving = serving_of(tiny, "tiny", request_s=1)
+        connection = Connection("/v1/chat/completions", {**LONG, "stream": True})
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
+
+        await asyncio.wait_for(build_app(serving)(connection.scope, connection.receive, send), 5)
+        assert (serving.admission.in_flight, serving.bodies.held_bytes) == (0, 0)
+        await until(lambda: running_sequences(tiny) == 0)
+
+    asyncio.run(work())
+
+
 FAULTS = [EngineFailed("the engine stopped: on fire; load the model anew"), RuntimeError("of ours")]
 
 

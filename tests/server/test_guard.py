@@ -58,7 +58,8 @@ def test_errors_have_the_shape_of_the_api_that_was_asked(client: TestClient) -> 
 
 
 def test_paths_and_methods_that_do_not_exist_are_refused_as_everything_else(client: TestClient) -> None:
-    assert client.get("/v1/nothing").json()["error"]["code"] == "not_found"
+    for answer in (client.get("/v1/nothing"), client.post("/v1/embeddings", json={"input": "a"})):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     answer = client.get("/v1/chat/completions")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert answer.json()["error"]["code"] == "wrong_method"
@@ -124,10 +125,14 @@ def test_a_form_that_a_strange_page_can_send_is_refused(client: TestClient) -> N
 
 
 def test_requests_are_counted_by_what_they_asked_not_by_whom(client: TestClient) -> None:
-    for name in ("a", "b"):
+    """The page takes every path that nobody else does, and each once became a label of its own."""
+    for name in ("a", "e"):
         client.get(f"/v1/responses/{name}")
         client.get(f"/nowhere/{name}")
+    client.get("/v1/models/google/tiny")
     text = client.get("/metrics").text
     assert 'gemcut_requests_total{route="/v1/responses/{response_id}",status="404"}' in text
+    assert 'gemcut_requests_total{route="/v1/models/{model}",status="200"}' in text
     assert 'gemcut_requests_total{route="other",status="404"}' in text
     assert "nowhere" not in text
+    assert "spons{" not in text

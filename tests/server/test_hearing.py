@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ class Heard:
     """A window's reply, whose pieces come when the test lets them."""
 
     def __init__(self, text: str) -> None:
-        self.prompt = SimpleNamespace(media=[SimpleNamespace(tokens=25)])
+        self.media_tokens = 25
         self.closed = False
         self.pieces = [Delta("text", piece) for piece in text]
         usage = Usage(prompt_tokens=30, completion_tokens=len(text), cached_tokens=1)

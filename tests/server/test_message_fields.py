@@ -45,6 +45,8 @@ def test_detail_and_budgets_say_how_closely_an_image_is_looked_at(seeing: TestCl
     assert size(seeing, image(max_soft_tokens=70), text) - bare == sizes["low"]
     assert size(seeing, image(), text, mm_processor_kwargs={"max_soft_tokens": 1120}) - bare == sizes["high"]
     assert size(seeing, image(), text) - bare == sizes["auto"]
+    both = [{"role": "user", "content": [image(detail="low", max_soft_tokens=1120), text]}]
+    assert "both detail and max_soft_tokens" in refusal(seeing, PATH, messages=both)[1]["message"]
 
 
 def test_a_picture_in_a_tool_s_result_reaches_the_model(seeing: TestClient) -> None:

@@ -62,6 +62,7 @@ FIELD = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
             "a is encoded",
         ),
         (FIELD * (MOST_PARTS + 1) + b"--b--", KIND, "more than 256 parts"),
+        (b"--b\r\n" + b"A: b\r\n" * 9999 + b"\r\n1\r\n--b--", KIND, "has a header of 59992 bytes"),
     ],
 )
 def test_what_is_no_form_is_refused(body: bytes, kind: str, told: str) -> None:

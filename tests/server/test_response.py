@@ -6,7 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from gemcut import Gemma
-from tests.server.servers import ADD, SUM, WEATHER, chunks, client_of, refusal
+from gemcut.server.app import build_app
+from gemcut.server.response_events import ResponseEvents
+from tests.server.servers import ADD, SUM, WEATHER, chunks, client_of, refusal, serving_of
 
 PATH = "/v1/responses"
 TOOLS = [{"type": "function", **tool["function"]} for tool in (WEATHER, ADD)]  # type: ignore[dict-item]
@@ -54,6 +56,8 @@ def test_a_stored_response_can_be_read_and_forgotten(nano_client: TestClient) ->
     made = ask(nano_client, input="Hello", metadata={"a": "b"}, max_output_tokens=3)
     place = f"{PATH}/{made['id']}"
     assert nano_client.get(place).json() == made
+    streamed = nano_client.get(place, params={"stream": "true"})
+    assert (streamed.status_code, streamed.json()["error"]["param"]) == (400, "stream")
     items = nano_client.get(f"{place}/input_items").json()
     assert [item["content"] for item in items["data"]] == ["Hello"]
     assert nano_client.delete(place).json()["deleted"] is True
@@ -67,7 +71,7 @@ def test_what_is_not_to_be_stored_is_not(nano_client: TestClient) -> None:
 
 
 def test_the_oldest_go_when_there_is_no_room(tiny: Gemma) -> None:
-    client = client_of(tiny, "tiny", most_stored_bytes=6000)
+    client = client_of(tiny, "tiny", most_stored_bytes=20_000)
     names = [ask(client, input=f"Hello {number}", max_output_tokens=2)["id"] for number in range(8)]
     kept = [name for name in names if client.get(f"{PATH}/{name}").status_code == 200]
     assert 1 <= len(kept) < 8
@@ -157,6 +161,15 @@ def test_a_conversation_grows(nano_client: TestClient) -> None:
         ({"input": "x", "conversation": "c", "previous_response_id": "r"}, "conversation"),
         ({"input": [{"type": "computer_call"}]}, "input[0]"),
         ({"input": [{"type": "item_reference", "id": "msg_x"}]}, "input"),
+        (
+            {
+                "input": [
+                    {"role": "assistant", "content": [{"type": "input_image", "image_url": "data:,x"}]},
+                    {"role": "user", "content": "x"},
+                ]
+            },
+            "input",
+        ),
         ({"input": "x", "tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
         ({"input": "x", "temperture": 1}, "temperture"),
     ],
@@ -165,7 +178,7 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(
     nano_client: TestClient, fields: dict[str, Any], param: str
 ) -> None:
     status, error = refusal(nano_client, PATH, **fields)
-    assert (status, error["param"]) == (404 if param == "input" and fields.get("input") else 400, param)
+    assert (status, error["param"]) == (404 if "item_reference" in str(fields) else 400, param)
 
 
 def test_a_reference_stands_for_the_item_wherever_it_is_given(nano_client: TestClient) -> None:
@@ -179,6 +192,31 @@ def test_a_reference_stands_for_the_item_wherever_it_is_given(nano_client: TestC
     assert again["usage"]["input_tokens"] > made["usage"]["input_tokens"]
     unknown = {"items": [{"type": "item_reference", "id": "msg_unknown"}]}
     assert nano_client.post("/v1/conversations", json=unknown).status_code == 404
+
+
+def test_a_conversation_that_is_deleted_meanwhile_costs_nobody_the_answer(
+    tiny: Gemma, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole answer was streamed, and its end was a fault of the server's own."""
+    serving = serving_of(tiny, "tiny")
+    client = TestClient(build_app(serving))
+    talk = client.post("/v1/conversations", json={}).json()["id"]
+    finish = ResponseEvents.finish
+
+    def late(self: ResponseEvents) -> Any:
+        serving.store.delete(talk, "conversation")
+        return finish(self)
+
+    monkeypatch.setattr(ResponseEvents, "finish", late)
+    fields = {"input": "Hi", "conversation": talk, "max_output_tokens": 2, "stream": True}
+    assert chunks(client.post(PATH, json=fields).text)[-1]["type"] == "response.incomplete"
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "\u00b2", "9" * 5000, "x"])
+def test_a_page_that_cannot_be_is_refused(client: TestClient, limit: str) -> None:
+    talk = client.post("/v1/conversations", json={}).json()["id"]
+    answer = client.get(f"/v1/conversations/{talk}/items", params={"limit": limit})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
 
 
 def test_a_schema_is_kept(nano_client: TestClient) -> None:

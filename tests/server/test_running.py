@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gemcut import Gemma, SamplingParams
+from gemcut.engine.logprobs import TokenLogprobs
 from gemcut.errors import PromptTooLong
 from gemcut.many import Question
-from gemcut.server.running import Bell, Running
+from gemcut.prompt.messages import ToolCall
+from gemcut.reply import Delta, Finish, Timing, Usage
+from gemcut.server.running import Bell, Running, joined
 
 PARAMS = SamplingParams(max_tokens=20)
 
@@ -47,7 +50,37 @@ def test_a_closed_loop_is_rung_in_vain() -> None:
     loop = asyncio.new_event_loop()
     bell = Bell(loop)
     loop.close()
-    bell.ring(asyncio.Event())
+    for _ in range(3):
+        bell.ring(asyncio.Event())
+    assert not bell._rung
+
+
+def test_texts_that_follow_on_each_other_are_joined_reply_by_reply() -> None:
+    scores = [TokenLogprobs(number, -1.0, ()) for number in range(3)]
+    finish = Delta("finish", finish=Finish("stop", Usage(1, 1, 0), Timing(0.1, 1)))
+    call = Delta("tool_call", tool_call=ToolCall("f", {}))
+    pieces = [
+        (0, Delta("thought", "so")),
+        (1, Delta("text", "x")),
+        (0, Delta("thought", " it is")),
+        (0, Delta("text", "a", logprobs=(scores[0], scores[1]))),
+        (1, call),
+        (1, call),
+        (0, Delta("text", "b", logprobs=(scores[2],))),
+        (1, Delta("text", "y")),
+        (0, finish),
+        (1, finish),
+    ]
+    assert list(joined(pieces)) == [
+        (0, Delta("thought", "so it is")),
+        (0, Delta("text", "ab", logprobs=tuple(scores))),
+        (0, finish),
+        (1, Delta("text", "x")),
+        (1, call),
+        (1, call),
+        (1, Delta("text", "y")),
+        (1, finish),
+    ]
 
 
 def test_the_pieces_are_those_of_the_stream(tiny: Gemma) -> None:

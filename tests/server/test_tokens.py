@@ -33,16 +33,20 @@ def test_a_chat_has_the_tokens_that_the_model_reads(nano_client: TestClient, nan
 
 
 @pytest.mark.parametrize(
-    ("path", "fields"),
+    ("path", "fields", "param"),
     [
-        ("/tokenize", {}),
-        ("/tokenize", {"prompt": "a", "messages": PARIS}),
-        ("/tokenize", {"prompt": "a", "tools": []}),
-        ("/tokenize", {"prompt": 7}),
-        ("/detokenize", {"tokens": [10**6]}),
-        ("/detokenize", {"tokens": "a"}),
-        ("/detokenize", {}),
+        ("/tokenize", {}, "prompt"),
+        ("/tokenize", {"prompt": "a", "messages": PARIS}, "prompt"),
+        ("/tokenize", {"prompt": "a", "tools": []}, "tools"),
+        ("/tokenize", {"prompt": 7}, "prompt"),
+        ("/tokenize", {"prompt": "a" * 10**6}, "prompt"),
+        ("/tokenize", {"messages": [{"role": "user", "content": "a" * 10**6}]}, "messages"),
+        ("/tokenize", {"messages": PARIS, "parse_special": True}, "parse_special"),
+        ("/detokenize", {"tokens": [10**6]}, "tokens"),
+        ("/detokenize", {"tokens": "a"}, "tokens"),
+        ("/detokenize", {}, "tokens"),
     ],
 )
-def test_what_cannot_be_is_refused(client: TestClient, path: str, fields: dict[str, Any]) -> None:
-    assert refusal(client, path, **fields)[0] == 400
+def test_what_cannot_be_is_refused(client: TestClient, path: str, fields: dict[str, Any], param: str) -> None:
+    status, error = refusal(client, path, **fields)
+    assert (status, error["param"]) == (400, param)

@@ -10,6 +10,7 @@ export class Refused extends Error {
   }
 }
 
+const CUT = "The connection ended before the reply did";
 const place = (path) => new URL(path, document.baseURI);
 
 /** The names of the models. */
@@ -23,13 +24,17 @@ export async function* chat(body, key, signal) {
   const headers = { ...headersFor(key), "Content-Type": "application/json" };
   const request = { method: "POST", headers, body: JSON.stringify(body), signal };
   const response = await ask(place("v1/chat/completions"), request);
-  for await (const data of eventsOf(response.body)) {
-    if (data === "[DONE]") return;
-    const piece = JSON.parse(data);
-    if (piece.error) throw new Refused(piece.error.message ?? "The server failed", 500);
-    yield piece;
+  try {
+    for await (const data of eventsOf(response.body)) {
+      if (data === "[DONE]") return;
+      const piece = JSON.parse(data);
+      if (piece.error) throw new Refused(piece.error.message ?? "The server failed", 500);
+      yield piece;
+    }
+  } catch (error) {
+    throw error instanceof TypeError ? new Refused(CUT, 0) : error; // which browsers name as each likes
   }
-  throw new Refused("The connection ended before the reply did", 0);
+  throw new Refused(CUT, 0);
 }
 
 export const chatUrl = () => place("v1/chat/completions").href;

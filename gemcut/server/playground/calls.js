@@ -1,7 +1,7 @@
 // A tool's call on the page: what the model wants, and the field in which the user gives the tool's result.
 
-import { el, icon } from "./dom.js";
-import { codeBlock, colour } from "./markdown.js";
+import { el, icon, isEnter } from "./dom.js";
+import { codeBlock, colour, indented } from "./markdown.js";
 
 export class CallCard {
   /** answer: takes the result that the user wrote. */
@@ -23,7 +23,7 @@ export class CallCard {
     this.name.textContent = call.name;
     this.state.textContent = running ? "calling…" : call.result === null ? "waits for you" : "answered";
     this.node.classList.toggle("open", !running && call.result === null);
-    const wanted = running ? call.arguments : readable(call.arguments);
+    const wanted = running ? call.arguments : indented(call.arguments);
     if (this.wanted.dataset.text !== wanted) {
       this.wanted.dataset.text = wanted;
       this.wanted.replaceChildren(codeBlock(wanted, "json"));
@@ -48,18 +48,10 @@ export class CallCard {
     const field = el("textarea", { rows: 2, class: "code", "aria-label": label, placeholder: "What the tool returns" });
     const send = () => this.answer(field.value);
     field.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (!isEnter(event)) return;
       event.preventDefault();
       send();
     });
     return el("div", { class: "answer" }, field, el("button", { type: "button", class: "primary", onclick: send }, "Answer"));
-  }
-}
-
-function readable(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
   }
 }

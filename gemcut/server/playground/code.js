@@ -1,15 +1,16 @@
 // The dialog that shows the next request as curl or Python.
 
-import { byId, copyText } from "./dom.js";
+import { byId, copyText, say } from "./dom.js";
 import { highlight } from "./highlight.js";
 import { shortened, snippets } from "./snippets.js";
 
-/** request: gives the body of the next request.  key: gives the API key. */
-export function setUpCode(request, key) {
+/** request: gives the body of the next request.  isLocked: whether the server wants a key. */
+export function setUpCode(request, isLocked) {
   const dialog = byId("code");
   const tabs = [...dialog.querySelectorAll("[role=tab]")];
   let form = "curl";
   let body = null;
+  const written = () => snippets[form](body, isLocked());
 
   const show = () => {
     for (const tab of tabs) {
@@ -18,13 +19,17 @@ export function setUpCode(request, key) {
       tab.tabIndex = chosen ? 0 : -1;
     }
     const code = dialog.querySelector("pre code");
-    code.textContent = shortened(snippets[form](body, key()));
+    code.textContent = shortened(written());
     highlight(code, form === "curl" ? "bash" : "python");
     byId("code-text").setAttribute("aria-labelledby", `tab-${form}`);
   };
 
   byId("copy-as").addEventListener("click", async () => {
-    body = await request();
+    try {
+      body = await request();
+    } catch (error) {
+      return say(error.message); // such as of a file that is not there any more
+    }
     if (!body) return;
     show();
     dialog.showModal();
@@ -41,5 +46,5 @@ export function setUpCode(request, key) {
       other.focus();
     });
   }
-  byId("code-copy").addEventListener("click", () => copyText(snippets[form](body, key())));
+  byId("code-copy").addEventListener("click", () => copyText(written()));
 }

@@ -1,6 +1,6 @@
 // The field in which the user writes, and what is attached to it.
 
-import { byId, el, iconButton, say } from "./dom.js";
+import { byId, el, iconButton, isEnter, say } from "./dom.js";
 import { mediumView } from "./message.js";
 import { toMedium } from "./media.js";
 
@@ -17,7 +17,7 @@ export class Composer {
     });
     this.field.addEventListener("input", () => this.#grow());
     this.field.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (!isEnter(event)) return;
       event.preventDefault();
       this.#submit();
     });

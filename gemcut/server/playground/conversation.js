@@ -1,5 +1,7 @@
 // What a conversation is, and what may be done to it. Pure: no page, no network.
 
+import { openCalls } from "./reply.js";
+
 const NO_SETTINGS = {
   system: "",
   think: false,
@@ -57,7 +59,14 @@ export function cutFrom(conversation, place) {
   return conversation.messages.splice(place)[0];
 }
 
+/** Whether the model is to speak next: the user did last, or gave the last result that it waited for. */
+export function awaitsReply(messages) {
+  const last = messages.at(-1);
+  if (last?.role !== "assistant") return last !== undefined;
+  return last.calls.length > 0 && openCalls(last).length === 0;
+}
+
 function titleOf(text, media) {
-  const line = text.trim().split("\n")[0] || media[0]?.name || "";
-  return line.length > 60 ? `${line.slice(0, 57)}…` : line;
+  const line = [...(text.trim().split("\n")[0] || media[0]?.name || "")]; // whole characters, not halves of pairs
+  return line.length > 60 ? `${line.slice(0, 57).join("")}…` : line.join("");
 }

@@ -32,6 +32,8 @@ export function iconButton(name, label, onclick) {
 /** Tells something in a line that comes and goes, and that screen readers say. undo: takes it back, where that can be. */
 export function say(text, undo) {
   const line = byId("said");
+  const place = document.querySelector("dialog[open]") ?? document.body; // behind an open dialog nobody sees or hears it
+  if (line.parentNode !== place) place.append(line);
   const hide = () => {
     line.classList.remove("shown");
     line.querySelector("button")?.remove(); // what is not seen must not be reached by Tab
@@ -45,8 +47,11 @@ export function say(text, undo) {
 
 /** Tells screen readers only. */
 export function announce(text) {
-  byId("said").textContent = text;
+  byId("heard").textContent = text;
 }
+
+/** Whether a key ends what is written: Enter without Shift, unless an input method takes it (Safari's says so by 229). */
+export const isEnter = (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229;
 
 export async function copyText(text) {
   try {

@@ -3,31 +3,30 @@
 import { chat, models } from "./api.js";
 import { setUpCode } from "./code.js";
 import { Composer } from "./composer.js";
-import { ask, cutFrom, newConversation } from "./conversation.js";
+import { ask, awaitsReply, cutFrom, newConversation } from "./conversation.js";
 import { announce, byId, copyText, el, say } from "./dom.js";
 import { setUpKeys } from "./keys.js";
+import { openLibrary } from "./library.js";
 import { closePanels, nextTheme, setUpPanels, showPanel, togglePanel } from "./panels.js";
 import { setUpRecording } from "./recorder.js";
 import { addPiece, emptyReply, openCalls } from "./reply.js";
 import { requestBody } from "./request.js";
 import { apiKey, Settings } from "./settings.js";
 import { Shelf } from "./shelf.js";
-import { openStore } from "./store.js";
 import { Transcript } from "./transcript.js";
 
-const store = await openStore();
-const conversations = (await store.all()).sort((a, b) => b.changed - a.changed);
-const running = new Map(); // conversation -> AbortController of the reply that is coming
+const library = await openLibrary();
+const { all: conversations, running } = library;
 let current = conversations[0] ?? newConversation("");
 
 const transcript = new Transcript({ start: (text) => send(text, []), edit, again, answerCall });
 const composer = new Composer(send, stop);
-const settings = new Settings(() => current.messages.length && store.put(current), readModels);
+const settings = new Settings(settingsChanged, readModels);
 const shelf = new Shelf({ open, remove, rename });
 
 setUpPanels();
 setUpRecording((file, name) => composer.add(file, name));
-setUpCode(nextRequest, apiKey);
+setUpCode(nextRequest, () => apiKey() !== "");
 setUpKeys(
   {
     Slash: () => composer.field.focus(),
@@ -46,8 +45,10 @@ setUpKeys(
 byId("new").addEventListener("click", startNew);
 byId("model").addEventListener("change", (event) => {
   current.model = event.target.value;
+  settingsChanged();
   if (!current.messages.length) transcript.draw(current, false);
 });
+library.watch((conversation) => (conversation === current ? show() : showShelf()));
 show();
 composer.field.focus();
 await readModels();
@@ -77,6 +78,7 @@ function showShelf() {
 }
 
 function open(conversation) {
+  settings.flush();
   current = conversation;
   if (!byId("model").querySelector(`option[value="${CSS.escape(current.model)}"]`)) current.model = byId("model").value;
   show();
@@ -95,21 +97,18 @@ function step(by) {
 
 function remove(conversation) {
   running.get(conversation)?.abort();
-  const place = conversations.indexOf(conversation);
-  conversations.splice(place, 1);
-  store.remove(conversation.id);
+  const bringBack = library.remove(conversation);
   if (conversation === current) open(conversations[0] ?? newConversation(conversation.model, conversation.settings));
   else showShelf();
   say("Deleted", () => {
-    conversations.splice(place, 0, conversation);
-    store.put(conversation);
+    bringBack();
     open(conversation);
   });
 }
 
 function rename(conversation, title) {
   conversation.title = title || conversation.title;
-  store.put(conversation);
+  library.save(conversation);
   showShelf();
 }
 
@@ -130,14 +129,14 @@ function settingsAreWhole() {
   const [field] = Object.keys(settings.problems);
   if (!field) return true;
   showPanel("settings", true);
-  byId(`${field}-json`).focus();
+  settings.focus(field);
   return false;
 }
 
 /** Takes back a user's message and all that followed, to be written anew. */
 function edit(place) {
   if (running.has(current)) return;
-  const { text, media } = cutFrom(current, place);
+  const { text, media } = takeBack(place);
   show();
   composer.fill(text, media);
 }
@@ -145,17 +144,35 @@ function edit(place) {
 /** Has the reply at this place made anew. */
 function again(place) {
   if (running.has(current) || !settingsAreWhole()) return;
-  cutFrom(current, place);
+  takeBack(place);
   answer(current);
+}
+
+/** Takes a message and all behind it away; where there was any behind it, that can be undone. */
+function takeBack(place) {
+  const conversation = current;
+  const before = conversation.messages.slice();
+  if (before.length > place + 1) {
+    say("What followed is gone", () => {
+      running.get(conversation)?.abort();
+      running.delete(conversation);
+      conversation.messages = before;
+      library.save(conversation);
+      open(conversation);
+    });
+  }
+  return cutFrom(conversation, place);
 }
 
 /** A tool's result; once none is missing, the model goes on. */
 function answerCall(reply, call, result) {
   call.result = result;
   transcript.update(reply, false);
-  store.put(current);
-  if (openCalls(reply).length) transcript.view(reply).focusCall();
-  else answer(current);
+  library.save(current);
+  if (openCalls(reply).length) return transcript.view(reply).focusCall();
+  if (!settingsAreWhole()) return transcript.draw(current, false); // with a button that asks once they are
+  answer(current);
+  composer.field.focus();
 }
 
 function stop() {
@@ -170,7 +187,7 @@ async function answer(conversation) {
   const reply = emptyReply(conversation.model, conversation.settings.schema_on, performance.now());
   conversation.messages.push(reply);
   running.set(conversation, control);
-  moveUp(conversation);
+  library.moveUp(conversation);
   if (conversation === current) show();
   try {
     const body = await requestBody({ ...conversation, messages: said });
@@ -182,13 +199,13 @@ async function answer(conversation) {
     reply.error = error.name === "AbortError" ? "Stopped." : error.message;
     if (error.status === 401) refused(error);
   }
-  running.delete(conversation);
+  if (running.get(conversation) === control) running.delete(conversation);
   reply.calls = reply.error ? [] : reply.calls; // a call that was cut off cannot be answered
   keep(conversation, reply);
 }
 
 function keep(conversation, reply) {
-  if (conversations.includes(conversation)) store.put(conversation);
+  if (conversations.includes(conversation)) library.save(conversation);
   transcript.update(reply, false);
   showShelf();
   if (conversation !== current) return;
@@ -196,22 +213,19 @@ function keep(conversation, reply) {
   announce(reply.error ?? (reply.calls.length ? "The model calls a tool" : `The reply is there: ${reply.text.slice(0, 200)}`));
 }
 
-/** The conversation is the latest now, and kept. */
-function moveUp(conversation) {
-  const place = conversations.indexOf(conversation);
-  if (place >= 0) conversations.splice(place, 1);
-  conversations.unshift(conversation);
-  conversation.changed = Date.now();
-  store.put({ ...conversation, messages: conversation.messages.slice(0, -1) }); // the reply is kept once it is whole
+function settingsChanged() {
+  if (current.messages.length) library.save(current);
 }
 
 /** The body of what would be asked now, or was asked last; null where the settings forbid it. */
 async function nextRequest() {
   if (!settingsAreWhole()) return null;
-  const text = composer.field.value.trim() || (current.messages.length ? "" : "Hello");
-  const draft = text || composer.media.length ? [{ role: "user", text, media: composer.media }] : [];
-  const answered = current.messages.at(-1)?.calls?.length === 0;
-  const said = answered && !draft.length ? current.messages.slice(0, -1) : current.messages;
+  const { messages } = current;
+  const waits = openCalls(messages.at(-1)).length > 0; // nothing can be asked before these have results
+  const { field, media } = composer;
+  const text = field.value.trim() || (messages.length || media.length ? "" : "Hello");
+  const draft = !waits && (text || media.length) ? [{ role: "user", text, media }] : [];
+  const said = draft.length || awaitsReply(messages) ? messages : messages.slice(0, -1);
   return requestBody({ ...current, messages: [...said, ...draft] });
 }
 
@@ -219,5 +233,5 @@ function refused(error) {
   say(error.message);
   if (error.status !== 401) return;
   showPanel("settings", true);
-  settings.askForKey();
+  settings.focus("key");
 }

@@ -63,7 +63,7 @@ function blocksOf(text) {
 }
 
 function blockNode(html) {
-  const node = el("div", { class: "block" });
+  const node = el("div", { class: "block", dir: "auto" });
   node.append(cleaned(html));
   for (const link of node.querySelectorAll("a")) {
     link.target = "_blank";
@@ -81,7 +81,16 @@ export function codeBlock(text, language) {
   const code = el("code", { "data-language": language }, text);
   const copy = iconButton("copy", "Copy code", () => copyText(text.replace(/\n$/, "")));
   const head = el("div", { class: "code-head" }, el("span", {}, language), copy);
-  return el("div", { class: "code-block" }, head, el("pre", { tabindex: "0" }, code));
+  return el("div", { class: "code-block", dir: "ltr" }, head, el("pre", { tabindex: "0" }, code));
+}
+
+/** JSON on lines of its own; what is none stays as it is. */
+export function indented(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
 }
 
 /** Colours the code within a node, once. */

@@ -7,6 +7,7 @@ const RATE_HZ = 16000; // what Gemma hears
 export function toMedium(file, name = file.name) {
   const kind = file.type.split("/")[0];
   if (!["image", "audio", "video"].includes(kind)) throw new Error(`${name} is no picture, sound or video`);
+  if (file.size === 0) throw new Error(`${name} is empty`);
   if (file.size > MOST_BYTES) throw new Error(`${name} is larger than ${MOST_BYTES / 2 ** 20} MB`);
   return { kind, name, blob: file };
 }
@@ -20,13 +21,16 @@ export function dataUrl(blob) {
   });
 }
 
-/** The sound in one of the two forms that OpenAI's API knows; others become WAV. */
-export async function wavOrMp3(blob) {
+/** The sound in one of the two forms that OpenAI's API knows; others become WAV. Throws an Error that names it. */
+export async function wavOrMp3({ name, blob }) {
   if (blob.type === "audio/mpeg" || blob.type === "audio/wav") return blob;
   if (blob.type === "audio/x-wav" || blob.type === "audio/wave") return new Blob([blob], { type: "audio/wav" });
   const context = new OfflineAudioContext(1, 1, RATE_HZ);
-  const sound = await context.decodeAudioData(await blob.arrayBuffer()); // at RATE_HZ already
-  return wav(mono(sound));
+  const bytes = await blob.arrayBuffer();
+  const sound = await context.decodeAudioData(bytes).catch(() => {
+    throw new Error(`This browser cannot read ${name}; give it as WAV or MP3`);
+  });
+  return wav(mono(sound)); // at RATE_HZ already
 }
 
 function mono(sound) {

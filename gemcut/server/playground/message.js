@@ -2,8 +2,10 @@
 
 import { CallCard } from "./calls.js";
 import { copyText, el, icon, iconButton } from "./dom.js";
-import { codeBlock, colour, Prose } from "./markdown.js";
+import { codeBlock, colour, indented, Prose } from "./markdown.js";
 import { figures, thinkingTime } from "./reply.js";
+
+const LOOPBACK = /^(localhost|.+\.localhost|127\.[\d.]+|\[::1\])$/;
 
 /** What the user said. actions: {edit}. */
 export function userView(message, actions) {
@@ -14,7 +16,7 @@ export function userView(message, actions) {
   );
   const items = message.media.map((medium) => el("li", {}, mediumView(medium)));
   const media = items.length > 0 && el("ul", { class: "media" }, ...items);
-  const said = message.text !== "" && el("div", { class: "said" }, message.text);
+  const said = message.text !== "" && el("div", { class: "said", dir: "auto" }, message.text);
   return el("article", { class: "message user", "aria-label": "You" }, media, said, buttons);
 }
 
@@ -34,11 +36,11 @@ export class ReplyView {
     this.actions = actions;
     this.prose = new Prose();
     this.summary = el("span");
-    this.thoughts = el("div", { class: "thought-text" });
+    this.thoughts = el("div", { class: "thought-text", dir: "auto" });
     this.folded = el("details", { class: "thoughts", hidden: true }, el("summary", {}, this.summary), this.thoughts);
     this.calls = el("div", { class: "calls" });
     this.cards = [];
-    this.problem = el("p", { class: "problem", role: "alert" });
+    this.problem = el("p", { class: "problem" });
     this.figures = el("span", { class: "figures" });
     this.foot = el("footer", { hidden: true }, this.#buttons(), this.figures);
     const parts = [this.folded, this.prose.node, this.calls, this.problem, this.foot];
@@ -83,6 +85,7 @@ export class ReplyView {
       }
       this.cards[place].show(running);
     });
+    for (const card of this.cards.splice(this.reply.calls.length)) card.node.remove(); // of calls that were cut off
   }
 
   #problemText() {
@@ -110,6 +113,7 @@ export class ReplyView {
 
 /** What stands where the page has nothing to show yet. */
 export function greeting(model, start) {
+  const host = LOOPBACK.test(location.hostname) ? "this machine" : location.host;
   const starts = ["Who are you?", "What is 274 + 389?", "What is Gemma 4?"];
   const buttons = starts.map((text) => el("button", { type: "button", class: "start", onclick: () => start(text) }, text));
   return el(
@@ -117,19 +121,11 @@ export function greeting(model, start) {
     { class: "greeting" },
     el("img", { src: "icon.svg", alt: "", width: 52, height: 52 }),
     el("h2", {}, model || "gemcut"),
-    el("p", {}, "Runs on this machine. Conversations stay in this browser."),
+    el("p", {}, `Runs on ${host}. Conversations stay in this browser.`),
     el("div", { class: "starts" }, ...buttons),
   );
 }
 
-/** Asks for the reply that a user's message still lacks, as after a reload. */
+/** Asks for the reply that a user's message, or a tool's result, still lacks, as after a reload. */
 export const unanswered = (again) =>
   el("button", { type: "button", class: "start again", onclick: again }, icon("again"), "Ask for a reply");
-
-function indented(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
-}

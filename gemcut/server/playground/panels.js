@@ -1,6 +1,7 @@
 // The two panels beside the conversation, and the theme. On narrow screens a panel lies over the conversation.
 
 import { byId } from "./dom.js";
+import { remember } from "./recall.js";
 
 const root = document.documentElement;
 const narrow = matchMedia("(max-width: 59.99rem)");
@@ -24,11 +25,12 @@ export const togglePanel = (name) => showPanel(name, root.dataset[name] !== "ope
 
 export function showPanel(name, open) {
   if (open && narrow.matches) closePanels();
+  const wasInside = byId(name).contains(document.activeElement);
   root.dataset[name] = open ? "open" : "closed";
-  if (!narrow.matches) localStorage.setItem(`gemcut.${name}`, root.dataset[name]);
+  if (!narrow.matches) remember(name, root.dataset[name]);
   mark(name);
   if (open && narrow.matches) byId(name).querySelector("button").focus();
-  if (!open && narrow.matches) byId(`toggle-${name}`).focus();
+  if (!open && wasInside) byId(`toggle-${name}`).focus();
 }
 
 /** Closes what lies over the conversation; says whether anything did. */
@@ -50,10 +52,12 @@ export function nextTheme() {
   const next = names[(names.indexOf(root.dataset.theme ?? "") + 1) % names.length];
   if (next) root.dataset.theme = next;
   else delete root.dataset.theme;
-  localStorage.setItem("gemcut.theme", next);
+  remember("theme", next);
   nameTheme();
 }
 
 function nameTheme() {
-  byId("theme").querySelector("span").textContent = THEMES[root.dataset.theme ?? ""];
+  const name = THEMES[root.dataset.theme ?? ""];
+  byId("theme").querySelector("span").textContent = name;
+  byId("theme").setAttribute("aria-label", `Theme: ${name}`);
 }

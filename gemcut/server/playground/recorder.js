@@ -11,7 +11,7 @@ export function setUpRecording(take) {
 function setUpSound(take) {
   const button = byId("record");
   let recording = null;
-  button.addEventListener("click", async () => {
+  const turn = async () => {
     if (recording) return recording.stop();
     const stream = await openDevice({ audio: true });
     if (!stream) return;
@@ -24,7 +24,8 @@ function setUpSound(take) {
     });
     press(button, true);
     button.setAttribute("aria-label", "Stop recording");
-  });
+  };
+  button.addEventListener("click", oneAtATime(turn));
 }
 
 function setUpCamera(take) {
@@ -33,13 +34,14 @@ function setUpCamera(take) {
   const videoButton = byId("shot-video");
   let stream = null;
   let recording = null;
-  byId("camera").addEventListener("click", async () => {
+  const show = async () => {
     stream = await openDevice({ video: true, audio: true }, { video: true });
     if (!stream) return;
     screen.srcObject = stream;
     dialog.showModal();
-    screen.play();
-  });
+    screen.play().catch(() => {}); // closed before it began
+  };
+  byId("camera").addEventListener("click", oneAtATime(show));
   dialog.addEventListener("close", () => {
     recording?.stop();
     release(stream);
@@ -47,6 +49,7 @@ function setUpCamera(take) {
   });
   byId("shot-close").addEventListener("click", () => dialog.close());
   byId("shot-photo").addEventListener("click", async () => {
+    if (!screen.videoWidth) return; // nothing is seen yet
     take(await photoOf(screen), "Photo");
     dialog.close();
   });
@@ -61,6 +64,20 @@ function setUpCamera(take) {
       take(blob, "Video");
     });
   });
+}
+
+/** A listener that is deaf while it works: a second click must not open a second microphone, which nobody would close. */
+function oneAtATime(work) {
+  let working = false;
+  return async () => {
+    if (working) return;
+    working = true;
+    try {
+      await work();
+    } finally {
+      working = false;
+    }
+  };
 }
 
 /** The first of the wishes that the browser and the user grant; null where there is none. */

@@ -79,14 +79,15 @@ async function parts(message, settings) {
   return [...made.filter((item) => !heard(item)), ...text, ...made.filter(heard)];
 }
 
-async function part({ kind, blob }, settings) {
+async function part(medium, settings) {
+  const { kind, blob } = medium;
   if (kind === "image") {
     const tokens = BUDGETS[settings.image_tokens];
     const image_url = { url: await dataUrl(blob), ...(tokens ? { max_soft_tokens: tokens } : {}) };
     return { type: "image_url", image_url };
   }
   if (kind === "video") return { type: "video_url", video_url: { url: await dataUrl(blob) } };
-  const sound = await wavOrMp3(blob);
+  const sound = await wavOrMp3(medium);
   const data = (await dataUrl(sound)).split(",")[1];
   return { type: "input_audio", input_audio: { data, format: sound.type === "audio/mpeg" ? "mp3" : "wav" } };
 }

@@ -1,26 +1,36 @@
 // The settings of the conversation that is shown, as a form.
 
 import { byId, el } from "./dom.js";
+import { recall, remember } from "./recall.js";
 import { BUDGETS, problemsOf } from "./request.js";
 
-const KEY = "gemcut.key";
-
 /** The key that the server wants; empty where it wants none. Kept in the browser, for all conversations. */
-export const apiKey = () => localStorage.getItem(KEY) ?? "";
+export const apiKey = () => recall("key");
 
 export class Settings {
-  /** changed: called after the user changed something.  keyChanged: called after the key is another. */
+  /** changed: called once the user is through with a change.  keyChanged: called after the key is another. */
   constructor(changed, keyChanged) {
     this.form = byId("options");
     this.think = byId("think");
+    this.numbers = [...this.form.querySelectorAll("[type=number]")];
     this.values = null;
+    this.changed = changed;
+    this.isTold = true; // whether `changed` was called for all that is in `values`
     this.form.addEventListener("submit", (event) => event.preventDefault());
-    this.form.addEventListener("input", (event) => this.#take(event.target, changed));
+    this.form.addEventListener("input", (event) => this.#take(event.target));
+    this.form.addEventListener("change", () => this.flush());
     this.form.elements.key.addEventListener("change", keyChanged);
-    this.think.addEventListener("input", () => {
+    this.think.addEventListener("change", () => {
       this.values.think = this.think.checked;
       changed();
     });
+  }
+
+  /** Calls `changed` for what was written and not left yet: letter by letter, all pictures would be kept anew each time. */
+  flush() {
+    if (this.isTold) return;
+    this.isTold = true;
+    this.changed();
   }
 
   /** Shows a conversation's settings, and changes them from now on. */
@@ -35,20 +45,22 @@ export class Settings {
     this.#tell();
   }
 
-  /** What is wrong, by field. */
+  /** What is wrong, by field; of numbers in the browser's words. */
   get problems() {
-    return problemsOf(this.values);
+    const wrong = this.numbers.filter((field) => !field.validity.valid);
+    const told = wrong.map((field) => [field.name, `${field.labels[0].textContent.trim()}: ${field.validationMessage}`]);
+    return { ...problemsOf(this.values), ...Object.fromEntries(told) };
   }
 
-  askForKey() {
-    this.form.elements.key.focus();
+  focus(name) {
+    this.form.elements[name].focus();
   }
 
-  #take(field, changed) {
-    if (field.name === "key") return localStorage.setItem(KEY, field.value.trim());
+  #take(field) {
+    if (field.name === "key") return remember("key", field.value.trim());
     this.values[field.name] = field.type === "checkbox" ? field.checked : field.value;
+    this.isTold = false;
     this.#tell();
-    return changed();
   }
 
   /** Says in words what the values mean, and what is wrong with them. */
@@ -63,6 +75,8 @@ export class Settings {
       byId(`${name}-json`).setAttribute("aria-invalid", String(name in problems));
       byId(`${name}-json`).hidden = !values[`${name}_on`];
     }
+    for (const field of this.numbers) field.setAttribute("aria-invalid", String(field.name in problems));
+    byId("sampling-problem").textContent = this.numbers.map((field) => problems[field.name]).find(Boolean) ?? "";
     const modes = [values.tools_on && "Tools", values.schema_on && "Schema", values.system.trim() && "System prompt"];
     byId("modes").replaceChildren(...modes.filter(Boolean).map((mode) => el("span", { class: "mode" }, mode)));
   }

@@ -1,31 +1,36 @@
-// The next request as a program that makes it: for a shell, and for Python with OpenAI's package.
+// The next request as a program that makes it: for bash or zsh, and for Python with OpenAI's package.
 
 import { chatUrl } from "./api.js";
 
+const KEY = "GEMCUT_API_KEY"; // the environment's variable that holds the key: code is shown to others, and keys are not
 const EXTRAS = ["chat_template_kwargs", "top_k", "min_p"]; // which OpenAI's package has no parameters for
 
+/** Each takes a request's body, and whether the server wants a key. */
 export const snippets = { curl, python };
 
-function curl(body, key) {
+/** Through standard input, since a program's arguments are too short for pictures. */
+function curl(body, isLocked) {
   const lines = [`curl ${quoted(chatUrl())}`, `  -H 'Content-Type: application/json'`];
-  if (key) lines.push(`  -H ${quoted(`Authorization: Bearer ${key}`)}`);
-  lines.push(`  -d ${quoted(JSON.stringify(body, null, 2))}`);
+  if (isLocked) lines.push(`  -H "Authorization: Bearer $${KEY}"`);
+  lines.push(`  --data-binary @- <<< ${quoted(JSON.stringify(body, null, 2))}`);
   return lines.join(" \\\n");
 }
 
 /** A shell's word that means this text, whatever is in it. */
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-function python(body, key) {
+function python(body, isLocked) {
   const { stream, stream_options, ...rest } = body;
   const named = Object.entries(rest).filter(([name]) => !EXTRAS.includes(name));
   const extra = Object.fromEntries(Object.entries(rest).filter(([name]) => EXTRAS.includes(name)));
   const lines = named.map(([name, value]) => `    ${name}=${literal(value, 1)},`);
   if (Object.keys(extra).length) lines.push(`    extra_body=${literal(extra, 1)},`);
+  const key = isLocked ? `os.environ["${KEY}"]` : literal("none");
   return [
+    ...(isLocked ? ["import os", ""] : []),
     "from openai import OpenAI",
     "",
-    `client = OpenAI(base_url=${literal(chatUrl().replace(/\/chat\/completions$/, ""))}, api_key=${literal(key || "none")})`,
+    `client = OpenAI(base_url=${literal(chatUrl().replace(/\/chat\/completions$/, ""))}, api_key=${key})`,
     "reply = client.chat.completions.create(",
     ...lines,
     ")",

@@ -22,32 +22,46 @@ function open() {
 }
 
 class Kept {
+  lasts = true;
+
   constructor(database) {
     this.database = database;
+    this.tabs = new BroadcastChannel(DATABASE); // other tabs with this page hear which conversation is another now
   }
 
   all() {
     return this.#run("readonly", (table) => table.getAll());
   }
 
-  put(conversation) {
-    return this.#run("readwrite", (table) => table.put(conversation));
+  async put(conversation) {
+    await this.#run("readwrite", (table) => table.put(conversation));
+    this.tabs.postMessage(conversation.id);
   }
 
-  remove(id) {
-    return this.#run("readwrite", (table) => table.delete(id));
+  async remove(id) {
+    await this.#run("readwrite", (table) => table.delete(id));
+    this.tabs.postMessage(id);
   }
 
+  /** changed: takes the id of a conversation that another tab kept or deleted, and the conversation if it is there. */
+  watch(changed) {
+    this.tabs.onmessage = async ({ data: id }) => changed(id, await this.#run("readonly", (table) => table.get(id)));
+  }
+
+  /** Over once it is on the disk: a browser may find only then that there is no room. */
   #run(mode, action) {
     return new Promise((resolve, reject) => {
-      const request = action(this.database.transaction(TABLE, mode).objectStore(TABLE));
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
+      const transaction = this.database.transaction(TABLE, mode);
+      const request = action(transaction.objectStore(TABLE));
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = () => reject(transaction.error ?? request.error);
     });
   }
 }
 
 class Forgotten {
+  lasts = false;
+
   async all() {
     return [];
   }
@@ -55,4 +69,6 @@ class Forgotten {
   async put() {}
 
   async remove() {}
+
+  watch() {}
 }

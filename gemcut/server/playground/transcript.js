@@ -1,5 +1,6 @@
 // The messages of the conversation that is shown.
 
+import { awaitsReply } from "./conversation.js";
 import { byId } from "./dom.js";
 import { greeting, ReplyView, unanswered, userView } from "./message.js";
 
@@ -20,10 +21,12 @@ export class Transcript {
   /** Draws a whole conversation. running: whether its last reply is still coming. */
   draw(conversation, running) {
     const { messages } = conversation;
+    cancelAnimationFrame(this.due); // of a reply that may not be shown any more
+    this.due = null;
     this.views.clear();
     const nodes = messages.map((message, place) => this.#view(message, place, running && place === messages.length - 1));
     if (!messages.length) nodes.push(greeting(conversation.model, this.actions.start));
-    else if (messages.at(-1).role === "user" && !running) nodes.push(unanswered(() => this.actions.again(messages.length)));
+    else if (awaitsReply(messages) && !running) nodes.push(unanswered(() => this.actions.again(messages.length)));
     this.node.replaceChildren(...nodes);
     this.toEnd();
   }

@@ -49,9 +49,7 @@ SETTLING = {"strips": 10, "pages": 1, "shapes": 6, "charts": 2, "clips": 4}  # p
 FINDING = SETTLING | {"shapes": 9}
 THIRDS = (("left", "middle", "right"), ("top", "middle", "bottom"))
 EVENLY = Weights(blank=0.15, ground=1.0)
-EXACTLY = Weights(
-    blank=0.4, ground=0.1
-)  # each shape is found once; from the start that slowed kinds and letters
+EXACTLY = Weights(blank=0.4, ground=0.1)  # each shape is found once, and has its own colour
 BLANK = 0.15  # how much a place counts where nothing is
 PLACED = 8.0  # how much a place counts, where a whole side is 2 long
 DENSE = 0.5  # how much what the towers learn alone counts beside the answers

@@ -23,7 +23,7 @@ def joined(texts: Sequence[str]) -> str:
 
 @st.composite
 def spread(draw: st.DrawFn, words: Sequence[str], least: int) -> list[list[str]]:
-    """The words in windows, each ending later and with `least` words or more in common with the one before."""
+    """The words in windows, each of which ends later than the one before and shares `least` words with it."""
     begin, end, windows = 0, 0, []
     while True:
         end = min(max(begin + draw(st.integers(2 * least + 1, HELD)), end + 1), len(words))

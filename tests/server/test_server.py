@@ -1,6 +1,7 @@
 """Real clients against a real `gemcut serve nano`."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -24,13 +25,15 @@ pytestmark = pytest.mark.usefixtures("nano")
 
 
 @pytest.fixture(scope="module")
-def ask(program: Program) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{program.url}/v1", api_key="any", max_retries=0)
+def ask(program: Program) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{program.url}/v1", api_key="any", max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
-def claude(program: Program) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=program.url, api_key="any", max_retries=0)
+def claude(program: Program) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=program.url, api_key="any", max_retries=0) as client:
+        yield client
 
 
 def said(text: str) -> Any:

@@ -8,20 +8,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gemcut.checkpoint.config_file import read_config, read_generation_config
+from gemcut.checkpoint.block_names import PER_LAYER_TABLE
 from gemcut.checkpoint.drafter_section import read_drafter_config
 from gemcut.checkpoint.find import find_checkpoint, find_drafter
-from gemcut.checkpoint.weights import TensorInfo, WeightFiles
-from gemcut.config import DrafterConfig, GenerationConfig, ModelConfig, TextConfig
+from gemcut.checkpoint.gguf_weights import GgufWeights
+from gemcut.checkpoint.weights import WeightFiles
+from gemcut.config import BlockForm, DrafterConfig, GenerationConfig, ModelConfig, TextConfig
 from gemcut.errors import BadConfig, BadOption, BadTokenizer, BadWeightFile, WeightMismatch
+from gemcut.kernels.blocks import VALUES, to_blocks
 from gemcut.model.drafter import Drafter
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.layer_plan import unused_tensors
+from gemcut.opened import Opened, open_checkpoint, with_media_tokens
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
+from gemcut.quant.modules import use_blocks
 
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
-PER_LAYER_TABLE = "model.language_model.embed_tokens_per_layer.weight"
 FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 SHARED_NUMBERS = (  # in which a drafter must be like its target
     "vocab_size",
@@ -37,7 +40,10 @@ SHARED_NUMBERS = (  # in which a drafter must be like its target
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run, with all that belongs to it."""
+    """A model ready to run, with all that belongs to it.
+
+    folder: where it is from, or the GGUF file.  notes: what its user should know of the way it was loaded.
+    """
 
     folder: Path
     config: ModelConfig
@@ -46,32 +52,34 @@ class Loaded:
     tokenizer: Tokenizer
     template: ChatTemplate
     drafter: Drafter | None
+    notes: tuple[str, ...] = ()
 
 
 def load(
     source: str, *, device: str | None, dtype: Dtype | None, offline: bool, drafter: str | None = None
 ) -> Loaded:
-    """A model from a size's name, a hub id or a folder.
+    """A model from a size's name, a hub id, a folder or a GGUF file.
 
     device: None takes a GPU where there is one.  dtype: None takes what config.json says.
     drafter: the model's assistant, likewise.
     Raises the errors of gemcut.errors for anything that is missing, damaged or impossible.
     """
-    folder = find_checkpoint(source, offline=offline)
+    opened = open_checkpoint(find_checkpoint(source, offline=offline))
     beside = None if drafter is None else find_drafter(drafter, offline=offline)
-    config = read_config(folder)
+    config, generation, tokenizer = opened.config, opened.generation, opened.tokenizer()
+    if opened.vocab is not None:
+        config = with_media_tokens(config, tokenizer)
     place, kind = pick_device(device), pick_dtype(dtype, config)
-    generation = read_generation_config(folder)
-    tokenizer = Tokenizer.from_folder(folder)
-    _check_ids(folder, config.text.vocab_size, tokenizer, generation)
+    _check_ids(opened.place, config.text.vocab_size, tokenizer, generation)
     return Loaded(
-        folder=folder,
+        folder=opened.place,
         config=config,
         generation=generation,
         drafter=None if beside is None else load_drafter(beside, config.text, place, kind),
-        model=load_model(folder, config, place, kind),
+        model=load_model(opened, config, place, kind),
         tokenizer=tokenizer,
-        template=ChatTemplate.from_folder(folder),
+        template=opened.template(),
+        notes=opened.notes,
     )
 
 
@@ -122,18 +130,37 @@ def pick_dtype(name: str | None, config: ModelConfig) -> torch.dtype:
     return known[config.dtype if name is None else name]
 
 
-def load_model(folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Gemma4:
+def load_model(opened: Opened, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Gemma4:
     """The model with its weights, built on the meta device and filled tensor by tensor.
 
-    On a CPU, weights that lie on disk in this dtype stay memory-mapped: they are read when they are first
-    used, and processes share them.  So does the per-layer table in any dtype: of it, only a row for each
-    token is ever read.
+    On a CPU, weights that lie on disk in this dtype or in blocks stay memory-mapped: they are read when they
+    are first used, and processes share them.  So does the per-layer table in any dtype: of it, only a row for
+    each token is ever read.
     Raises WeightMismatch, BadWeightFile, CheckpointNotFound.
     """
     with torch.device("meta"):
         model = Gemma4(config).to(dtype)
-    _fill(model, folder, device, unused_tensors(config.text))
+    unused = unused_tensors(config.text)
+    plain = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    blocks = {name: form for name, form in opened.blocks.items() if name in plain}
+    _check_blocks(opened, plain, blocks)
+    use_blocks(model, blocks)
+    made = {name: form for name, form in blocks.items() if opened.weights.tensors[name].dtype != torch.uint8}
+    _fill(model, opened.weights, device, unused, made)
     return model.eval().requires_grad_(False)
+
+
+def _check_blocks(
+    opened: Opened, plain: Mapping[str, tuple[int, ...]], blocks: Mapping[str, BlockForm]
+) -> None:
+    """Raises WeightMismatch where what is in blocks, or is to be, cannot be the model's."""
+    for name in blocks:
+        info = opened.weights.tensors[name]
+        if plain[name][-1] % VALUES or info.dtype != torch.uint8 and info.shape != plain[name]:
+            raise WeightMismatch(
+                f"{opened.place} has {name} {list(info.shape)} in blocks of {VALUES}, and the model's is"
+                f" {list(plain[name])}; make the file again"
+            )
 
 
 def load_drafter(folder: Path, target: TextConfig, device: torch.device, dtype: torch.dtype) -> Drafter:
@@ -145,7 +172,7 @@ def load_drafter(folder: Path, target: TextConfig, device: torch.device, dtype: 
     _check_target(folder, config, target)
     with torch.device("meta"):
         drafter = Drafter(config).to(dtype)
-    _fill(drafter, folder, device, frozenset())
+    _fill(drafter, WeightFiles.open(folder), device, frozenset(), {})
     if config.clusters is not None:
         ordering = drafter.masked_embedding.token_ordering
         if not ordering.sort().values.equal(torch.arange(len(ordering), device=device)):
@@ -172,20 +199,30 @@ def _check_target(folder: Path, config: DrafterConfig, target: TextConfig) -> No
         )
 
 
-def _fill(model: nn.Module, folder: Path, device: torch.device, unused: frozenset[str]) -> None:
-    """Give a model on the meta device its weights.  unused: names that the files may hold beside them."""
+def _fill(
+    model: nn.Module,
+    files: WeightFiles | GgufWeights,
+    device: torch.device,
+    unused: frozenset[str],
+    made: Mapping[str, BlockForm],
+) -> None:
+    """Give a model on the meta device its weights.
+
+    unused: names that the files may hold beside them.  made: tensors that go into blocks on the way.
+    """
     wanted = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    files = WeightFiles.open(folder)
-    _check_tensors(folder, wanted, files.tensors, unused)
+    plain = {name: tensor for name, tensor in wanted.items() if name not in made}
+    _check_tensors(files, plain, unused.union(made))
     mapped = {
         name
-        for name, tensor in wanted.items()
+        for name, tensor in plain.items()
         if device.type == "cpu" and (name == PER_LAYER_TABLE or files.tensors[name].dtype == tensor.dtype)
     }
     for name in mapped:
         _place(model, name, files.mapped(name))
     for name, tensor in files.stream(wanted.keys() - mapped):
-        _place(model, name, torch.empty(tensor.shape, dtype=wanted[name].dtype, device=device).copy_(tensor))
+        stored = to_blocks(tensor, made[name]) if name in made else tensor
+        _place(model, name, torch.empty(stored.shape, dtype=wanted[name].dtype, device=device).copy_(stored))
 
 
 def _place(model: nn.Module, name: str, tensor: Tensor) -> None:
@@ -197,9 +234,10 @@ def _place(model: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def _check_tensors(
-    folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, TensorInfo], unused: frozenset[str]
+    files: WeightFiles | GgufWeights, wanted: Mapping[str, Tensor], unused: frozenset[str]
 ) -> None:
     """Raises WeightMismatch unless the files hold the model's tensors, in their shapes, and no others."""
+    found, folder = files.tensors, files.folder
     both = [(name, tensor, found[name]) for name, tensor in wanted.items() if name in found]
     problems = {
         "lacks": [name for name in wanted if name not in found],
@@ -219,11 +257,16 @@ def _check_tensors(
             for name, tensor, info in both
             if tensor.dtype == torch.int64 and info.dtype != torch.int64
         ],
+        "has in a dtype that is not uint8": [
+            f"{name} {info.dtype}"
+            for name, tensor, info in both
+            if tensor.dtype == torch.uint8 and info.dtype != torch.uint8
+        ],
     }
     said = [f"{what} {_few(names)}" for what, names in problems.items() if names]
     if said:
         raise WeightMismatch(
-            f"the checkpoint in {folder} does not fit its config.json: it {'; it '.join(said)};"
+            f"the checkpoint in {folder} does not fit its config: it {'; it '.join(said)};"
             " download it again or correct config.json"
         )
 

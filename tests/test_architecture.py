@@ -17,6 +17,7 @@ RANKS = (
     ("family",),  # rows of configs
     ("checkpoint", "media", "kernels"),
     ("model", "prompt"),
+    ("opened",),  # a checkpoint's parts before its weights are read
     ("quant", "lora", "shard"),
     ("load",),
     ("engine", "train"),

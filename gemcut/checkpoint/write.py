@@ -5,14 +5,15 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gemcut.checkpoint.config_file import CONFIG_FILE, config_json
+from gemcut.checkpoint.config_file import CONFIG_FILE, config_json, quantized_config_json
 from gemcut.checkpoint.drafter_section import drafter_config_json
 from gemcut.checkpoint.index import INDEX_FILE, WEIGHT_FILE
-from gemcut.config import DrafterConfig, ModelConfig
+from gemcut.config import DrafterConfig, ModelConfig, QuantizedConfig
 from gemcut.errors import BadOption, WeightMismatch
 
 SHARD_BYTES = 4 * 2**30
@@ -20,7 +21,7 @@ SHARD_BYTES = 4 * 2**30
 
 def write_checkpoint(
     folder: Path,
-    config: ModelConfig | DrafterConfig,
+    config: ModelConfig | QuantizedConfig | DrafterConfig,
     tensors: Iterable[tuple[str, Tensor]],
     *,
     shard_bytes: int = SHARD_BYTES,
@@ -45,12 +46,17 @@ def write_checkpoint(
         written = _write_weights(beside, tensors, shard_bytes)
         for name, contents in extra_files.items():
             (beside / name).write_bytes(contents)
-        said = drafter_config_json(config) if isinstance(config, DrafterConfig) else config_json(config)
-        (beside / CONFIG_FILE).write_text(json.dumps(said, indent=2) + "\n")
+        (beside / CONFIG_FILE).write_text(json.dumps(_said(config), indent=2) + "\n")
         for stale in before:  # config.json first: what is half replaced must not look whole
             stale.unlink()
         for name in (*written, *extra_files, CONFIG_FILE):
             shutil.move(beside / name, folder / name)
+
+
+def _said(config: ModelConfig | QuantizedConfig | DrafterConfig) -> dict[str, Any]:
+    if isinstance(config, DrafterConfig):
+        return drafter_config_json(config)
+    return quantized_config_json(config) if isinstance(config, QuantizedConfig) else config_json(config)
 
 
 def _write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int) -> list[str]:

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gemcut.cli.export import export
 from gemcut.cli.list_models import list_models
 from gemcut.cli.pull import pull
+from gemcut.cli.quantize import quantize
 from gemcut.cli.run import run
 from gemcut.cli.screen import Screen
 from gemcut.cli.show import show
@@ -55,6 +57,8 @@ def build_app() -> typer.Typer:
     app.command("list")(list_models)
     app.command()(show)
     app.command()(pull)
+    app.command()(quantize)
+    app.command()(export)
     return app
 
 

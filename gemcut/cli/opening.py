@@ -23,13 +23,16 @@ def open_model(
     folder = find_checkpoint(source, offline=offline, progress=screen.note)
     beside = None if drafter is None else find_drafter(drafter, offline=offline, progress=screen.note)
     with screen.waiting(f"loading {source} …"):
-        return Gemma.load(
+        gemma = Gemma.load(
             str(folder.resolve()),
             device=device,
             dtype=cast("Dtype | None", dtype),
             offline=offline,
             drafter=None if beside is None else str(beside.resolve()),
         )
+    for note in gemma.notes:
+        screen.note(note)
+    return gemma
 
 
 def read_tool_file(path: Path) -> tuple[dict[str, Any], ...]:

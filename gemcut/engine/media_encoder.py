@@ -39,9 +39,9 @@ class MediaEncoder:
             for digest, tokens in made.items():  # a copy: they are views of their whole batch
                 self._kept.put(digest, tokens.clone(), tokens.nbytes)
         soft = {digest: tokens for digest, tokens in kept.items() if tokens is not None} | made
-        embedding = self._model.model.language_model.embed_tokens.weight
+        norm = self._model.model.language_model.norm.weight
         parts = [soft[item.digest] for item in media]
-        return torch.cat([embedding.new_empty(0, embedding.shape[1]), *parts])
+        return torch.cat([norm.new_empty(0, len(norm)), *parts])
 
     def _encode(self, media: Sequence[Prepared]) -> Iterator[tuple[bytes, Tensor]]:
         device = self._model.model.language_model.norm.weight.device

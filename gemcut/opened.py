@@ -1,0 +1,98 @@
+"""A checkpoint before its weights are read: a folder in the hub's layout, gemcut's own, or a GGUF file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from gemcut.checkpoint.block_names import form_of
+from gemcut.checkpoint.config_file import CONFIG_FILE, read_config, read_generation_config
+from gemcut.checkpoint.gguf_config import gguf_config, gguf_generation
+from gemcut.checkpoint.gguf_header import read_gguf_header
+from gemcut.checkpoint.gguf_vocab import GgufVocab, gguf_vocab
+from gemcut.checkpoint.gguf_weights import GgufWeights, open_gguf_weights
+from gemcut.checkpoint.quantization_section import read_quantization
+from gemcut.checkpoint.weights import WeightFiles
+from gemcut.config import BlockForm, GenerationConfig, ModelConfig
+from gemcut.errors import TemplateFailed
+from gemcut.prompt.template import ChatTemplate
+from gemcut.prompt.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a checkpoint says of itself.
+
+    place: the folder or the file.  blocks: the form of each tensor that is in blocks, or is to be.
+    vocab: what a GGUF file says of tokens, None for a folder.  notes: what its user should know.
+    """
+
+    place: Path
+    config: ModelConfig
+    generation: GenerationConfig
+    weights: WeightFiles | GgufWeights
+    blocks: Mapping[str, BlockForm]
+    vocab: GgufVocab | None
+    notes: tuple[str, ...]
+
+    def tokenizer(self) -> Tokenizer:
+        """Reads it.  Raises BadTokenizer."""
+        if self.vocab is None:
+            return Tokenizer.from_folder(self.place)
+        return Tokenizer.from_vocab(self.vocab, self.place)
+
+    def template(self) -> ChatTemplate:
+        """Reads it.  Raises TemplateFailed."""
+        if self.vocab is None:
+            return ChatTemplate.from_folder(self.place)
+        if self.vocab.chat_template is None:
+            raise TemplateFailed(
+                f"{self.place} has no chat template; take a GGUF file of an instruction-tuned model"
+            )
+        return ChatTemplate(self.vocab.chat_template)
+
+
+def open_checkpoint(place: Path) -> Opened:
+    """The checkpoint that `find_checkpoint` found; only headers are read.
+
+    Raises CheckpointError, and BadTokenizer for a GGUF file without a vocabulary of Gemma 4.
+    """
+    return _open_gguf(place) if place.is_file() else _open_folder(place)
+
+
+def _open_folder(folder: Path) -> Opened:
+    config, weights = read_config(folder), WeightFiles.open(folder)
+    quantization = read_quantization(folder / CONFIG_FILE)
+    in_blocks = [name for name, info in weights.tensors.items() if info.dtype == torch.uint8]
+    forms = {} if quantization is None else {name: form_of(name, quantization) for name in in_blocks}
+    return Opened(
+        place=folder,
+        config=config,
+        generation=read_generation_config(folder),
+        weights=weights,
+        blocks={name: form for name, form in forms.items() if form is not None},
+        vocab=None,
+        notes=(),
+    )
+
+
+def _open_gguf(file: Path) -> Opened:
+    header = read_gguf_header(file)
+    vocab, weights = gguf_vocab(header), open_gguf_weights(header)
+    config = gguf_config(header, vocab, weights)
+    return Opened(
+        place=file,
+        config=config,
+        generation=gguf_generation(header, vocab),
+        weights=weights,
+        blocks=weights.blocks,
+        vocab=vocab,
+        notes=weights.notes,
+    )
+
+
+def with_media_tokens(config: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
+    """The config with the placeholders of the vocabulary: a GGUF file names them nowhere else."""
+    found = tokenizer.special.media_tokens
+    return config if found is None else replace(config, media_tokens=found)

@@ -1,0 +1,96 @@
+"""A checkpoint's weights put into blocks, tensor by tensor: what `gemcut quantize` writes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from torch import Tensor
+
+from gemcut.checkpoint.block_names import form_of
+from gemcut.checkpoint.write import write_checkpoint
+from gemcut.config import BlockForm, Quantization, QuantizedConfig
+from gemcut.errors import BadOption, BadWeightFile
+from gemcut.kernels.blocks import VALUES, block_scales, row_bytes, to_blocks
+from gemcut.model.layer_plan import unused_tensors
+from gemcut.opened import Opened
+
+SHARD_BYTES = 2**30  # held in memory until its file is written
+CARRIED = (  # from a folder to what is made of it
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "processor_config.json",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantizing:
+    """One checkpoint on its way into blocks."""
+
+    source: Opened
+    quantization: Quantization
+
+    def __post_init__(self) -> None:
+        """Raises BadOption where the source is a GGUF file, or in blocks already."""
+        place = self.source.place
+        if place.is_file():
+            raise BadOption(
+                f"{place} is a GGUF file, which runs as it is; to change its weights, take the original model"
+            )
+        if self.source.blocks:
+            raise BadOption(f"{place} is in blocks already; start from the original model")
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors that are written, in the order of the files; those that nothing reads are left out."""
+        unused = unused_tensors(self.source.config.text)
+        return [name for name in self.source.weights.tensors if name not in unused]
+
+    def form(self, name: str) -> BlockForm | None:
+        """What the tensor is to be; rows that are no multiple of 32 stay as they are."""
+        shape = self.source.weights.tensors[name].shape
+        return None if not shape or shape[-1] % VALUES else form_of(name, self.quantization)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all tensors that `tensors` gives."""
+        total = 0
+        for name in self.names:
+            info, form = self.source.weights.tensors[name], self.form(name)
+            rows = prod(info.shape[:-1])
+            total += info.num_bytes if form is None else rows * row_bytes(info.shape[-1], form)
+        return total
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Each tensor as it is to be written, in the order of the files; one is in memory at a time.
+
+        Raises BadWeightFile for a weight that is no finite number.
+        """
+        for name, tensor in self.source.weights.stream(self.names):
+            form = self.form(name)
+            if form is None:
+                yield name, tensor
+                continue
+            if not tensor.is_floating_point():
+                raise BadWeightFile(f"{self.source.place} has {name} in {tensor.dtype}; download it again")
+            blocks = to_blocks(tensor, form)
+            if not block_scales(blocks, form).isfinite().all():
+                raise BadWeightFile(
+                    f"{self.source.place} has values in {name} that are no numbers, or too large for blocks;"
+                    " download it again"
+                )
+            yield name, blocks
+
+    def write(self, out: Path, tensors: Iterator[tuple[str, Tensor]], *, overwrite: bool) -> None:
+        """Write the folder.  tensors: those of `tensors`, on which somebody may look in between.
+
+        See `write_checkpoint`: what is killed half-way leaves nothing that looks whole.
+        """
+        place = self.source.place
+        files = {name: (place / name).read_bytes() for name in CARRIED if (place / name).is_file()}
+        config = QuantizedConfig(model=self.source.config, quantization=self.quantization)
+        write_checkpoint(
+            out, config, tensors, shard_bytes=SHARD_BYTES, extra_files=files, overwrite=overwrite
+        )

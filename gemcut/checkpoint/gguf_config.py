@@ -4,7 +4,7 @@ Source: llama.cpp, conversion/gemma.py and src/models/gemma4.cpp, as in llama-cp
 """
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Metadata:
     def _checked(self, key: str, value: Any, kind: type[Value]) -> Value:
         if type(value) is not kind or (kind is not bool and not 0 <= value < float("inf")):
             self.fail(key, f"is {value!r} and must be {'true or false' if kind is bool else 'a number'}")
-        return cast(Value, shortest(value) if kind is float else value)
+        return kind(shortest(value)) if kind is float else kind(value)
 
 
 def shortest(value: float) -> float:
@@ -214,7 +214,7 @@ def config_pairs(text: TextConfig) -> Mapping[str, Any]:
         "embedding_length": text.hidden_size,
         "feed_forward_length": wide if text.use_double_wide_mlp else inner,
         "attention.head_count": text.num_attention_heads,
-        "attention.head_count_kv": kv_heads,
+        "attention.head_count_kv": kv_heads if len(set(kv_heads)) > 1 else kv_heads[0],
         "attention.layer_norm_rms_epsilon": float(text.rms_norm_eps),
         "attention.key_length": text.global_head_dim,
         "attention.value_length": text.global_head_dim,

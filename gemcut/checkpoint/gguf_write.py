@@ -61,7 +61,7 @@ def write_gguf(
             for entry, tensor in zip(entries, tensors, strict=True):
                 assert tensor.nbytes == entry.num_bytes, (entry, tensor.shape, tensor.dtype)
                 _pad(file)
-                file.write(memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy()))
+                file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
             _pad(file)
         beside.replace(out)
     except OSError as problem:  # no such folder, no right to write there, a full disk

@@ -25,7 +25,7 @@ def read_quantization_section(top: Section) -> Quantization | None:
         top.ignore(KEY)
         return None
     section = top.child(KEY)
-    method = section.take("quant_method")
+    method = section.take("quant_method") if section.has("quant_method") else None
     if method != METHOD:
         section.fail(
             "quant_method",

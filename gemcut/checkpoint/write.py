@@ -17,6 +17,7 @@ from gemcut.config import DrafterConfig, ModelConfig, QuantizedConfig
 from gemcut.errors import BadOption, WeightMismatch
 
 SHARD_BYTES = 4 * 2**30
+UNFINISHED = ".writing-"
 
 
 def write_checkpoint(
@@ -41,7 +42,9 @@ def write_checkpoint(
     reserved = [name for name in extra_files if name == CONFIG_FILE or Path(name).name != name]
     assert not reserved, f"not extra files: {reserved}"
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as place:
+    for left in folder.glob(f"{UNFINISHED}*"):  # by a writer that was killed
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as place:
         beside = Path(place)
         written = _write_weights(beside, tensors, shard_bytes)
         for name, contents in extra_files.items():

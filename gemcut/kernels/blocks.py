@@ -38,7 +38,8 @@ def to_blocks(weight: Tensor, form: BlockForm) -> Tensor:
     blocks = torch.empty(len(rows), row_bytes(rows.shape[1], form), dtype=torch.uint8, device=weight.device)
     step = max(1, SLICE_VALUES // rows.shape[1])
     for start in range(0, len(rows), step):
-        some = rows[start : start + step].float().unflatten(-1, (-1, VALUES))  # (r, in) -> (r, in / 32, 32)
+        some = rows[start : start + step].float()
+        some = some.view(len(some), -1, VALUES)  # (r, in) -> (r, in / 32, 32)
         made = _int4_blocks(some) if form == "int4" else _int8_blocks(some)
         blocks[start : start + step] = made.flatten(-2)
     return blocks.view(*weight.shape[:-1], -1)
@@ -46,7 +47,7 @@ def to_blocks(weight: Tensor, form: BlockForm) -> Tensor:
 
 def from_blocks(blocks: Tensor, form: BlockForm, dtype: torch.dtype) -> Tensor:
     """(..., B) uint8 -> (..., in): exact in float32 and float64, rounded once in narrower dtypes."""
-    split = blocks.unflatten(-1, (-1, BLOCK_BYTES[form]))  # (..., in / 32, bytes of a block)
+    split = _split(blocks, form)
     scale = split[..., :SCALE_BYTES].contiguous().view(torch.float16).to(at_least_float32(dtype))
     numbers = split[..., SCALE_BYTES:]
     if form == "int4":
@@ -58,8 +59,7 @@ def from_blocks(blocks: Tensor, form: BlockForm, dtype: torch.dtype) -> Tensor:
 
 def block_scales(blocks: Tensor, form: BlockForm) -> Tensor:
     """The scales, (..., in / 32) float16; one that is not finite says that its weights were not."""
-    split = blocks.unflatten(-1, (-1, BLOCK_BYTES[form]))
-    return split[..., :SCALE_BYTES].contiguous().view(torch.float16)[..., 0]
+    return _split(blocks, form)[..., :SCALE_BYTES].contiguous().view(torch.float16).squeeze(-1)
 
 
 def block_linear(x: Tensor, blocks: Tensor, form: BlockForm) -> Tensor:
@@ -79,6 +79,11 @@ def block_linear(x: Tensor, blocks: Tensor, form: BlockForm) -> Tensor:
 def block_rows(ids: Tensor, blocks: Tensor, form: BlockForm, dtype: torch.dtype) -> Tensor:
     """Rows of a table: (N,) int64 x (V, B) -> (N, in)."""
     return from_blocks(blocks.index_select(0, ids), form, dtype)
+
+
+def _split(blocks: Tensor, form: BlockForm) -> Tensor:
+    """Rows of blocks block by block: (..., B) -> (..., in / 32, bytes of a block)."""
+    return blocks.view(*blocks.shape[:-1], -1, BLOCK_BYTES[form])
 
 
 def _int4_blocks(values: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from gemcut.errors import BadConfig, BadWeightFile, WeightMismatch
 from gemcut.kernels.blocks import to_blocks
 from gemcut.opened import open_checkpoint
 from gemcut.quant.export import Exporting
-from tests.quant.models import BIG, EDGE, EXPERTS, IDS, logits, write_model
+from tests.quant.models import BIG, EDGE, EXPERTS, IDS, assert_same_logits, logits, write_model
 
 WIDE = replace(BIG, hidden_size=256, intermediate_size=256)
 EMBEDDING = "model.language_model.embed_tokens.weight"
@@ -135,7 +135,7 @@ def test_fused_q_k_and_v_are_cut_apart(tmp_path: Path) -> None:
     for kind in ("F32", "Q4_0"):
         apart = rewritten(folder, tmp_path / f"apart-{kind}.gguf", lambda _: None, kind)
         fused = rewritten(folder, tmp_path / f"fused-{kind}.gguf", fuse, kind)
-        torch.testing.assert_close(logits(fused), logits(apart), atol=0, rtol=0)
+        assert_same_logits(logits(fused), logits(apart))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_weights_of_layers_that_share_are_ignored(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "plain", EDGE)
     plain = rewritten(folder, tmp_path / "plain.gguf", lambda _: None)
     more = rewritten(folder, tmp_path / "more.gguf", edit)
-    torch.testing.assert_close(logits(more), logits(plain), atol=0, rtol=0)
+    assert_same_logits(logits(more), logits(plain))
 
 
 def test_the_share_that_is_rotated_is_in_a_tensor(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from gemcut.kernels.blocks import to_blocks
 from gemcut.opened import open_checkpoint
 from gemcut.quant.export import Exporting
 from gemcut.quant.quantize import Quantizing
-from tests.quant.models import BIG, EDGE, TEXTS, logits, write_model
+from tests.quant.models import BIG, EDGE, TEXTS, assert_same_logits, logits, write_model
 
 ORDINARY, CONTROL, USER_DEFINED, BYTE = 1, 3, 4, 6
 
@@ -38,7 +38,7 @@ def quantized(folder: Path, out: Path, quantization: Quantization) -> Path:
 def test_a_plain_model_comes_back_unchanged(text: str, dtype: torch.dtype, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "plain", TEXTS[text], dtype)
     file = exported(folder, tmp_path / "x.gguf")
-    torch.testing.assert_close(logits(file), logits(folder), atol=0, rtol=0)
+    assert_same_logits(logits(file), logits(folder))
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -50,9 +50,9 @@ def test_a_type_of_blocks_is_what_quantize_makes(
     everything = Quantization(projections=form, embedding=form, per_layer_table=form)  # type: ignore[arg-type]
     blocks = quantized(folder, tmp_path / "blocks", everything)
     file = exported(folder, tmp_path / "x.gguf", kind)
-    torch.testing.assert_close(logits(file), logits(blocks), atol=0, rtol=0)
+    assert_same_logits(logits(file), logits(blocks))
     again = exported(blocks, tmp_path / "y.gguf")
-    torch.testing.assert_close(logits(again), logits(blocks), atol=0, rtol=0)
+    assert_same_logits(logits(again), logits(blocks))
     assert {t.name: t.tensor_type for t in gguf.GGUFReader(again).tensors} == {
         t.name: t.tensor_type for t in gguf.GGUFReader(file).tensors
     }
@@ -151,7 +151,7 @@ def test_a_vocabulary_shorter_than_the_embedding_is_filled_up(tmp_path: Path) ->
         fields["tokenizer.ggml.tokens"].contents()[-1]
         == f"[PAD{len(fields['tokenizer.ggml.tokens'].data) - 1}]"
     )
-    torch.testing.assert_close(logits(file), logits(folder), atol=0, rtol=0)
+    assert_same_logits(logits(file), logits(folder))
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_nano_comes_back_unchanged(nano: Path, tmp_path: Path) -> None:
     ours, theirs = (Gemma.load(str(place), device="cpu", dtype="float32") for place in (file, nano))
     prompt = theirs.prompt("What is 274 + 389?", think=True)
     assert ours.prompt("What is 274 + 389?", think=True) == prompt
-    torch.testing.assert_close(ours.logits(prompt), theirs.logits(prompt), atol=0, rtol=0)
+    assert_same_logits(ours.logits(prompt), theirs.logits(prompt))
     assert ours._loaded.generation.stop_ids == theirs._loaded.generation.stop_ids
     ours.close()
     theirs.close()

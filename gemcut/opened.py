@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from gemcut.checkpoint.quantization_section import read_quantization
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.config import BlockForm, GenerationConfig, ModelConfig
 from gemcut.errors import TemplateFailed
+from gemcut.kernels.blocks import BLOCK_BYTES, VALUES
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
 
@@ -35,6 +37,12 @@ class Opened:
     blocks: Mapping[str, BlockForm]
     vocab: GgufVocab | None
     notes: tuple[str, ...]
+
+    def num_values(self, name: str) -> int:
+        """How many numbers a tensor stands for."""
+        info, form = self.weights.tensors[name], self.blocks.get(name)
+        values = prod(info.shape)
+        return values if form is None or info.dtype != torch.uint8 else values // BLOCK_BYTES[form] * VALUES
 
     def tokenizer(self) -> Tokenizer:
         """Reads it.  Raises BadTokenizer."""

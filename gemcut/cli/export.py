@@ -13,6 +13,10 @@ Type = Literal["q4_0", "q8_0", "bf16", "f16", "f32"]
 Gguf = Annotated[
     Path, typer.Option(metavar="FILE", help="The file to write, with the text model.", dir_okay=False)
 ]
+Mmproj = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A second file, with what sees and hears.", dir_okay=False),
+]
 TypeOption = Annotated[
     Type | None, typer.Option("--type", help="Of the matrices.  [default: each as the model has it]")
 ]
@@ -21,26 +25,35 @@ TypeOption = Annotated[
 def export(
     model: Source,
     gguf: Gguf,
+    mmproj: Mmproj = None,
     kind: TypeOption = None,
     overwrite: Overwrite = False,
     offline: Offline = False,
 ) -> None:
-    """Write a model's text part as a GGUF file, tokenizer and chat template inside."""
+    """Write a model's text part as a GGUF file, tokenizer and chat template inside.
+
+    With --mmproj what sees and hears goes into a second file, as llama.cpp has it.
+    """
     screen = Screen()
     with screen.waiting("loading torch …"):  # here: it takes seconds, and --help needs none
         from gemcut.checkpoint.find import find_checkpoint
         from gemcut.checkpoint.gguf_write import kind_of_name
         from gemcut.cli.progress import counted
         from gemcut.opened import open_checkpoint
-        from gemcut.quant.export import Exporting
+        from gemcut.quant.export import Exporting, refuse_existing
+        from gemcut.quant.export_media import ExportingMedia
 
-    work = Exporting(
-        source=open_checkpoint(find_checkpoint(model, offline=offline, progress=screen.note)),
-        kind=None if kind is None else kind_of_name(kind),
-    )
-    total = sum(entry.num_bytes for entry in work.entries())
-    work.write(gguf, counted(work.tensors(), total, of=lambda tensor: tensor.nbytes), overwrite=overwrite)
-    if work.source.config.vision is not None or work.source.config.audio is not None:
-        screen.note("only the text part is exported: what sees and hears is not in the file")
-    screen.note(f"{size(total)} of weights; run it with: gemcut run {gguf}")
-    print(gguf)
+    source = open_checkpoint(find_checkpoint(model, offline=offline, progress=screen.note))
+    its_kind = None if kind is None else kind_of_name(kind)
+    files: dict[Path, Exporting | ExportingMedia] = {gguf: Exporting(source=source, kind=its_kind)}
+    if mmproj is not None:
+        files[mmproj] = ExportingMedia(source=source, kind=its_kind)
+    elif source.config.vision is not None or source.config.audio is not None:
+        screen.note("only the text part is exported; --mmproj FILE exports what sees and hears")
+    for out in files:
+        refuse_existing(out, overwrite)
+    for out, work in files.items():
+        total = sum(entry.num_bytes for entry in work.entries())
+        work.write(out, counted(work.tensors(), total, of=lambda tensor: tensor.nbytes), overwrite=overwrite)
+        screen.note(f"{size(total)} of weights in {out}")
+        print(out)

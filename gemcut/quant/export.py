@@ -104,8 +104,7 @@ class Exporting:
 
         Raises BadOption where there is such a file already and `overwrite` is false, or it cannot be written.
         """
-        if out.exists() and not overwrite:
-            raise BadOption(f"{out} is there already; name another file or allow overwriting")
+        refuse_existing(out, overwrite)
         write_gguf(out, self.pairs(), self.entries(), tensors)
 
     def _names(self) -> list[str]:
@@ -153,6 +152,12 @@ class Exporting:
                 return tensor
             tensor = from_blocks(tensor, form, torch.float32)
         return to_blocks(tensor, FORMS[kind]) if kind in FORMS else tensor.to(DTYPES[kind])
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Raises BadOption where there is such a file already and `overwrite` is false."""
+    if out.exists() and not overwrite:
+        raise BadOption(f"{out} is there already; name another file or allow overwriting")
 
 
 def _rope_entry(text: TextConfig) -> GgufEntry:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import gguf
@@ -7,6 +8,7 @@ from typer.testing import CliRunner, Result
 from gemcut.cli.main import build_app
 from gemcut.cli.model_facts import read_facts
 from tests.quant.models import EDGE, write_model
+from tests.tiny_model import write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,23 @@ def test_a_file_that_is_there_is_replaced_only_when_it_is_said(plain: Path, tmp_
     assert refused.exit_code == 2
     assert refused.stderr.startswith(f"error: {tmp_path}/x.gguf is there already;")
     assert gemcut(*command, "--overwrite").exit_code == 0
+
+
+def test_what_sees_and_hears_goes_into_a_second_file(tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "senses", senses=True)
+    tokenizer = tmp_path / "senses" / "tokenizer.json"
+    said = json.loads(tokenizer.read_text())
+    said["model"]["vocab"]["th"] = said["model"]["vocab"].pop("\x0b")
+    said["model"]["merges"] = [["t", "h"]]
+    tokenizer.write_text(json.dumps(said))
+    command = "export", tmp_path / "senses", "--gguf", tmp_path / "x.gguf"
+    alone = gemcut(*command)
+    assert "only the text part is exported; --mmproj FILE exports what sees and hears" in alone.stderr
+    both = gemcut(*command, "--mmproj", tmp_path / "mmproj.gguf", "--overwrite")
+    assert both.exit_code == 0, both.output
+    assert both.stdout == f"{tmp_path}/x.gguf\n{tmp_path}/mmproj.gguf\n"
+    assert gguf.GGUFReader(tmp_path / "mmproj.gguf").fields["general.type"].contents() == "mmproj"
+    assert read_facts(str(tmp_path / "x.gguf")).takes == ("text",)
 
 
 def test_a_folder_that_is_not_there_is_named(plain: Path, tmp_path: Path) -> None:

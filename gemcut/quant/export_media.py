@@ -1,0 +1,231 @@
+"""What sees and hears of a model as llama.cpp's second GGUF file, the "mmproj".
+
+Source: llama.cpp, conversion/gemma.py `Gemma4VisionAudioModel` and gguf-py/gguf/tensor_mapping.py, as in
+llama-cpp-python 0.3.36.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gemcut.checkpoint.gguf_write import GgufEntry, GgufKind, write_gguf
+from gemcut.checkpoint.weights import WeightFiles
+from gemcut.config import AudioTowerConfig, ModelConfig, VisionTowerConfig
+from gemcut.errors import BadOption
+from gemcut.opened import Opened
+from gemcut.quant.export import (
+    DTYPES,
+    FILE_TYPES,
+    FORMS,
+    KIND_OF_DTYPE,
+    QUANTIZATION_VERSION,
+    refuse_existing,
+)
+
+IMAGE_SIZE = 224  # llama.cpp wants one, and Gemma 4 has none
+MEL_BINS = 128
+EPSILON = 1e-6
+LEAVES = ("weight", "bias", "input_min", "input_max", "output_min", "output_max")
+WHOLE = {
+    "embed_vision.embedding_projection": "mm.input_projection",
+    "vision_tower.patch_embedder.input_proj": "v.patch_embd",
+    "vision_tower.patch_embedder.position_embedding_table": "v.position_embd",
+    "vision_tower.std_bias": "v.std_bias",
+    "vision_tower.std_scale": "v.std_scale",
+    "embed_audio.embedding_projection": "mm.a.input_projection",
+    "audio_tower.output_proj": "a.pre_encode.out",
+    "audio_tower.subsample_conv_projection.input_proj_linear": "a.input_projection",
+    "audio_tower.subsample_conv_projection.layer0.conv": "a.conv1d.0",
+    "audio_tower.subsample_conv_projection.layer0.norm": "a.conv1d.0.norm",
+    "audio_tower.subsample_conv_projection.layer1.conv": "a.conv1d.1",
+    "audio_tower.subsample_conv_projection.layer1.norm": "a.conv1d.1.norm",
+}
+VISION_LAYER = {
+    "input_layernorm": "ln1",
+    "mlp.down_proj": "ffn_down",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "post_attention_layernorm": "attn_post_norm",
+    "post_feedforward_layernorm": "ffn_post_norm",
+    "pre_feedforward_layernorm": "ln2",
+    "self_attn.k_norm": "attn_k_norm",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.o_proj": "attn_out",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.v_proj": "attn_v",
+}
+AUDIO_LAYER = {
+    "feed_forward1.ffw_layer_1": "ffn_up",
+    "feed_forward1.ffw_layer_2": "ffn_down",
+    "feed_forward1.post_layer_norm": "ffn_post_norm",
+    "feed_forward1.pre_layer_norm": "ffn_norm",
+    "feed_forward2.ffw_layer_1": "ffn_up_1",
+    "feed_forward2.ffw_layer_2": "ffn_down_1",
+    "feed_forward2.post_layer_norm": "ffn_post_norm_1",
+    "feed_forward2.pre_layer_norm": "ffn_norm_1",
+    "lconv1d.conv_norm": "norm_conv",
+    "lconv1d.depthwise_conv1d": "conv_dw",
+    "lconv1d.linear_end": "conv_pw2",
+    "lconv1d.linear_start": "conv_pw1",
+    "lconv1d.pre_layer_norm": "conv_norm",
+    "norm_out": "ln2",
+    "norm_post_attn": "attn_post_norm",
+    "norm_pre_attn": "attn_pre_norm",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.per_dim_scale": "per_dim_scale",
+    "self_attn.post": "attn_out",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.relative_k_proj": "attn_k_rel",
+    "self_attn.v_proj": "attn_v",
+}
+LAYERS = (  # of the vision tower and of the audio tower
+    (re.compile(r"vision_tower\.encoder\.layers\.(\d+)\.(.+)"), "v.blk", VISION_LAYER),
+    (re.compile(r"audio_tower\.layers\.(\d+)\.(.+)"), "a.blk", AUDIO_LAYER),
+)
+BARE = ("position_embedding_table", "per_dim_scale")  # tensors whose names end without ".weight" on the hub
+PATCHES, DEPTHWISE, SCALE = "v.patch_embd.weight", "conv_dw.weight", "per_dim_scale.weight"
+ALWAYS_FLOAT32 = ("v.position_embd.weight", "a.input_projection.weight", PATCHES)
+CONVOLUTIONS = ("a.conv1d.", DEPTHWISE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportingMedia:
+    """The towers of a checkpoint on their way into a GGUF file.
+
+    kind: of its matrices, where it is none of blocks; None: each as it is in the checkpoint.
+    """
+
+    source: Opened
+    kind: GgufKind | None
+
+    def __post_init__(self) -> None:
+        """Raises BadOption for a model without towers."""
+        config = self.source.config
+        towers = isinstance(config.vision, VisionTowerConfig), isinstance(config.audio, AudioTowerConfig)
+        if not isinstance(self.source.weights, WeightFiles) or not any(towers):
+            raise BadOption(
+                f"{self.source.place} has no towers for images and sound that could be exported (the 12B has"
+                " none, nor has a GGUF file); leave out --mmproj"
+            )
+
+    def entries(self) -> list[GgufEntry]:
+        """What will be written, in the order of the checkpoint's files."""
+        return [self._entry(name) for name in self._names()]
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The tensors of the entries; one is in memory at a time."""
+        kinds = {entry.name: entry.kind for entry in self.entries()}
+        for name, tensor in self.source.weights.stream(self._names()):
+            theirs = media_name(name)
+            yield _laid_out(theirs, tensor).to(DTYPES[kinds[theirs]]).contiguous()
+
+    def pairs(self) -> Mapping[str, Any]:
+        """The metadata."""
+        config = self.source.config
+        own = KIND_OF_DTYPE[getattr(torch, config.dtype)]
+        return {
+            "general.architecture": "clip",
+            "general.type": "mmproj",
+            "general.name": self.source.place.resolve().name,
+            "general.file_type": FILE_TYPES[own if self.kind is None or self.kind in FORMS else self.kind],
+            "general.quantization_version": QUANTIZATION_VERSION,
+            **_vision_pairs(config),
+            **_audio_pairs(config),
+        }
+
+    def write(self, out: Path, tensors: Iterator[Tensor], *, overwrite: bool) -> None:
+        """Write the file; see `Exporting.write`."""
+        refuse_existing(out, overwrite)
+        write_gguf(out, self.pairs(), self.entries(), tensors)
+
+    def _names(self) -> list[str]:
+        parts = ("model.vision_tower.", "model.embed_vision.", "model.audio_tower.", "model.embed_audio.")
+        return [name for name in self.source.weights.tensors if name.startswith(parts)]
+
+    def _entry(self, name: str) -> GgufEntry:
+        theirs, info = media_name(name), self.source.weights.tensors[name]
+        shape = tuple(_laid_out(theirs, torch.empty(info.shape, device="meta")).shape)
+        kind = self._kind(theirs, shape, KIND_OF_DTYPE[info.dtype])
+        return GgufEntry(name=theirs, kind=kind, shape=shape, num_bytes=prod(shape) * DTYPES[kind].itemsize)
+
+    def _kind(self, theirs: str, shape: tuple[int, ...], own: GgufKind) -> GgufKind:
+        """F32 for what is no matrix, and where llama.cpp computes convolutions; else as was asked for."""
+        if theirs == PATCHES and self.kind == "F16":
+            return "F16"
+        if len(shape) == 1 or theirs in ALWAYS_FLOAT32 or any(part in theirs for part in CONVOLUTIONS):
+            return "F32"
+        return own if self.kind is None or self.kind in FORMS else self.kind
+
+
+def media_name(name: str) -> str:
+    """What llama.cpp calls a tower's tensor of that hub name.  Raises BadOption for any other."""
+    rest = name.removeprefix("model.")
+    stem, _, leaf = rest.rpartition(".")
+    if rest.endswith(BARE):
+        stem, leaf = rest, "weight"
+    if leaf in LEAVES and stem.removesuffix(".linear") in WHOLE:
+        return f"{WHOLE[stem.removesuffix('.linear')]}.{leaf}"
+    if rest in WHOLE:  # std_bias and std_scale
+        return WHOLE[rest]
+    for pattern, prefix, parts in LAYERS:
+        found = pattern.fullmatch(stem.removesuffix(".linear"))
+        if found is not None and found[2] in parts and leaf in LEAVES:
+            return f"{prefix}.{found[1]}.{parts[found[2]]}.{leaf}"
+    raise BadOption(f"llama.cpp has no place for the tensor {name}; export a Gemma 4 of Google's structure")
+
+
+def _laid_out(theirs: str, tensor: Tensor) -> Tensor:
+    """The tensor as llama.cpp wants it."""
+    if theirs == PATCHES:  # values of a patch (y, x, channel) to a convolution's (channel, y, x)
+        side = int((tensor.shape[1] // 3) ** 0.5)
+        return tensor.reshape(len(tensor), side, side, 3).permute(0, 3, 1, 2)
+    if theirs.endswith(DEPTHWISE):
+        return tensor.reshape(tensor.shape[0], tensor.shape[2])
+    if theirs.endswith(SCALE):
+        return F.softplus(tensor.float())
+    return tensor.reshape(1) if tensor.ndim == 0 else tensor
+
+
+def _vision_pairs(config: ModelConfig) -> Mapping[str, Any]:
+    vision = config.vision
+    if not isinstance(vision, VisionTowerConfig):
+        return {}
+    return {
+        "clip.has_vision_encoder": True,
+        "clip.vision.projector_type": "gemma4v",
+        "clip.vision.projection_dim": config.text.hidden_size,
+        "clip.vision.image_size": IMAGE_SIZE,
+        "clip.vision.patch_size": vision.patch_size,
+        "clip.vision.embedding_length": vision.hidden_size,
+        "clip.vision.feed_forward_length": vision.intermediate_size,
+        "clip.vision.block_count": vision.num_hidden_layers,
+        "clip.vision.attention.head_count": vision.num_attention_heads,
+        "clip.vision.attention.layer_norm_epsilon": EPSILON,
+        "clip.vision.image_mean": [0.0, 0.0, 0.0],
+        "clip.vision.image_std": [1.0, 1.0, 1.0],
+    }
+
+
+def _audio_pairs(config: ModelConfig) -> Mapping[str, Any]:
+    audio = config.audio
+    if not isinstance(audio, AudioTowerConfig):
+        return {}
+    return {
+        "clip.has_audio_encoder": True,
+        "clip.audio.projector_type": "gemma4a",
+        "clip.audio.projection_dim": config.text.hidden_size,
+        "clip.audio.embedding_length": audio.hidden_size,
+        "clip.audio.feed_forward_length": 4 * audio.hidden_size,
+        "clip.audio.block_count": audio.num_hidden_layers,
+        "clip.audio.attention.head_count": audio.num_attention_heads,
+        "clip.audio.attention.layer_norm_epsilon": EPSILON,
+        "clip.audio.num_mel_bins": MEL_BINS,
+    }

@@ -20,8 +20,10 @@ from gemcut.api import Gemma
 from gemcut.checkpoint.block_names import form_of
 from gemcut.config import BlockForm, Quantization
 from gemcut.engine.sampling_params import SamplingParams
-from gemcut.evals.task import Case, run_task
+from gemcut.evals.task import Case
 from gemcut.kernels.blocks import VALUES, from_blocks, to_blocks
+from gemcut.many import Question
+from gemcut.reply import Reply
 from recipes.nano.build_data import draw_rng
 from recipes.nano.evaluate import ANSWER_TOKENS, held_out_tasks
 from recipes.nano.mix import TASKS
@@ -83,14 +85,21 @@ def perplexity(gemma: Gemma, count: int) -> float:
 
 
 def scores(gemma: Gemma, cases: int) -> dict[str, float]:
-    """The share of right answers in every task, greedily."""
+    """The share of right answers in every task, greedily, all replies made together."""
     sampling = SamplingParams(temperature=0, max_tokens=ANSWER_TOKENS)
 
-    def answer(case: Case) -> object:
+    def question(case: Case) -> Question:
         tools = list(case.tools) if case.tools else None
-        return gemma.reply(list(case.messages), tools=tools, think=case.think, sampling=sampling)
+        return Question(list(case.messages), {"tools": tools, "think": case.think, "sampling": sampling})
 
-    return {task.name: run_task(answer, task).score for task in held_out_tasks(cases)}
+    tasks = held_out_tasks(cases)
+    asked = [(task, case) for task in tasks for case in task.cases]
+    right = dict.fromkeys((task.name for task in tasks), 0)
+    for place, reply in gemma.replies([question(case) for _, case in asked]):
+        task, case = asked[place]
+        assert isinstance(reply, Reply), reply
+        right[task.name] += task.score(reply, case.wanted)
+    return {task.name: right[task.name] / len(task.cases) for task in tasks}
 
 
 def main() -> None:
@@ -98,18 +107,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.blocks", description=__doc__)
     parser.add_argument("model", nargs="?", default="nano")
     parser.add_argument("--cases", type=int, default=40, help="of each task")
+    parser.add_argument("--rows", nargs="*", default=list(CHOICES), help="only these rows of the table")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    names: list[str] = []
-    for label, quantization in CHOICES.items():
-        gemma = load(args.model, quantization)
+    names = [task.name for task in held_out_tasks(1)]
+    print(f"| weights | perplexity | mean | {' | '.join(names)} |")
+    print("|---|--:|--:|" + "--:|" * len(names))
+    for label in args.rows:
+        gemma = load(args.model, CHOICES[label])
         found = scores(gemma, args.cases)
-        if not names:
-            names = list(found)
-            print(f"| weights | perplexity | mean | {' | '.join(names)} |")
-            print("|---|--:|--:|" + "--:|" * len(names))
-        mean = sum(found.values()) / len(found)
         cells = " | ".join(f"{found[name]:.0%}" for name in names)
+        mean = sum(found.values()) / len(found)
         print(f"| {label} | {perplexity(gemma, args.cases):.4f} | {mean:.1%} | {cells} |")
         sys.stdout.flush()
         gemma.close()

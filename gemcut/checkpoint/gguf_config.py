@@ -59,9 +59,8 @@ class Metadata:
     def _checked(self, key: str, value: Any, kind: type[Value]) -> Value:
         if type(value) is not kind or (kind is not bool and not 0 <= value < float("inf")):
             self.fail(key, f"is {value!r} and must be {'true or false' if kind is bool else 'a number'}")
-        if kind is float:
-            value = shortest(value)
-        return kind(value)
+        found: Value = kind(shortest(value) if kind is float else value)
+        return found
 
 
 def shortest(value: float) -> float:

@@ -1,6 +1,7 @@
 """The forms of the linear map in bfloat16 on this CPU: `python -m bench.linear`.
 
-One row is bound by memory, so its figure is gigabytes of weights a second; many rows are bound by arithmetic.
+One row is bound by memory, so its figure is gigabytes of weights a second; many rows are bound by arithmetic:
+how much of that there is, a product of float32 matrices shows.
 """
 
 import statistics
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.kernels.linear import widened
-from gemcut.kernels.native import native
+from gemcut.kernels.native import MOST_ROWS, native
 
 OUT, IN, COPIES, ROWS = 6144, 1536, 30, 512  # COPIES: more weights than any cache holds
 
@@ -38,11 +39,18 @@ def main() -> None:
         forms["native"] = lambda w: built.product(row, w)
     for name, run in forms.items():
         print(f"1 row    {name:9} {2 * COPIES * OUT * IN / seconds(run, weights) / 1e9:6.1f} GB/s")
-    few = weights[:2]
-    many = {"linear": lambda w: F.linear(rows, w), "widened": lambda w: widened(rows, w)}
-    for name, run in many.items():
-        rate = 2 * len(few) * ROWS * OUT * IN / seconds(run, few) / 1e9
-        print(f"{ROWS} rows {name:9} {rate:6.1f} GFLOP/s")
+    for count in (4, 8, 16, 32, ROWS):
+        x = rows[:count]
+        forms = {"linear": lambda w, x=x: F.linear(x, w), "widened": lambda w, x=x: widened(x, w)}
+        if built is not None and count <= MOST_ROWS:
+            forms["native"] = lambda w, x=x: built.product(x, w)
+        for name, run in forms.items():
+            some = weights if count <= MOST_ROWS else weights[:2]
+            rate = 2 * len(some) * count * OUT * IN / seconds(run, some) / 1e9
+            print(f"{count:3} rows {name:9} {rate:6.1f} GFLOP/s")
+    wide = torch.randn(1536, 1536)
+    rate = 2 * 1536**3 * COPIES / seconds(lambda w: wide @ wide, weights) / 1e9
+    print(f"float32 product {rate:6.1f} GFLOP/s")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from gemcut import errors
     from gemcut.api import Gemma
     from gemcut.engine.sampling_params import SamplingParams
+    from gemcut.media.video import VideoOptions
+    from gemcut.prompt.media import MediaOptions
     from gemcut.prompt.messages import Message
 
-__all__ = ["Gemma", "Message", "SamplingParams", "errors"]
+__all__ = ["Gemma", "MediaOptions", "Message", "SamplingParams", "VideoOptions", "errors"]
 
 _HOMES = {
     "Gemma": "gemcut.api",
+    "MediaOptions": "gemcut.prompt.media",
     "Message": "gemcut.prompt.messages",
     "SamplingParams": "gemcut.engine.sampling_params",
+    "VideoOptions": "gemcut.media.video",
 }
 
 

@@ -227,7 +227,7 @@ FAMILIES = (
         name="nano",
         title="nano, in the package",
         hub_id=None,
-        takes=("text",),
+        takes=("text", "image", "audio", "video"),
         size=Size(
             text=NANO,
             parameters=Parameters(
@@ -235,8 +235,8 @@ FAMILIES = (
                 per_layer_table=1_474_560,
                 decoder=2_370_969,
                 experts=0,
-                vision=0,
-                audio=0,
+                vision=1_094_928,
+                audio=1_292_592,
                 unused=0,
             ),
         ),

@@ -172,15 +172,11 @@ def read_line(row: str, name: str, settings: Settings) -> Line:
         read_schema(given["schema"])  # it says what is wrong with it, before any question is asked
         options["schema"] = given["schema"]
     if "think" in given:
-        options["think"] = _bool("think", given["think"])
+        if not isinstance(given["think"], bool):
+            raise BadOption(f"think is {given['think']!r}; it is true or false")
+        options["think"] = given["think"]
     options["sampling"] = _sampling(given, settings.sampling)
     return Line(str(given.get("id", name)), Question(messages, options))
-
-
-def _bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise BadOption(f"{name} is {value!r}; it is true or false")
-    return value
 
 
 def _sampling(given: dict[str, Any], usual: SamplingParams) -> SamplingParams:

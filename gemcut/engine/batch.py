@@ -20,7 +20,7 @@ from gemcut.model.paged_cache import PagedCache, PageWriter
 from gemcut.model.step import Step
 
 KINDS: tuple[AttentionKind, ...] = ("full_attention", "sliding_attention")
-Numbers = NDArray[np.int64]
+Numbers, Small = NDArray[np.int64], NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Places:
     page: Numbers
     within: Numbers
     lines: Numbers
-    starts: Numbers
+    starts: Small
 
 
 class BatchBuilder:
@@ -90,7 +90,7 @@ class BatchBuilder:
         return self._sight(kind, places.lines, seen, places.starts), self._tensor(slots)
 
     def _sight(
-        self, kind: AttentionKind, lines: Numbers, seen: tuple[Numbers, Numbers], starts: Numbers
+        self, kind: AttentionKind, lines: Numbers, seen: tuple[Small, Small], starts: Small
     ) -> PageSight:
         """What rows see of the sequences on these lines: positions `seen[0]` to `seen[1]` - 1, (N,) each."""
         size, tables = self._layout.page_tokens, self._tables.kinds[kind]
@@ -98,9 +98,9 @@ class BatchBuilder:
         return PageSight(
             tables=self._tensor(tables.pages[lines, :num_pages]),
             first=self._tensor((tables.first[lines] * size).astype(np.int32)),
-            lows=self._tensor(seen[0].astype(np.int32)),
-            highs=self._tensor(seen[1].astype(np.int32)),
-            starts=torch.from_numpy(starts.astype(np.int32)),
+            lows=self._tensor(seen[0]),
+            highs=self._tensor(seen[1]),
+            starts=torch.from_numpy(starts),
             page_tokens=size,
             window=self._layout.window if kind == "sliding_attention" else None,
         )
@@ -110,21 +110,22 @@ class BatchBuilder:
 
         It sees the keys before that token, within the window; the token's own are made with the next step.
         """
-        positions = np.array([progress.computed for progress in sequences])
+        positions = np.array([progress.computed for progress in sequences], dtype=np.int64)
         lines = self._tables.lines(sequences)
         sights = {kind: self._drafting_sight(kind, lines, positions) for kind in KINDS}
         return Step(positions=self._tensor(positions), sights=sights, writer=None, outputs=None)
 
     def _drafting_sight(self, kind: AttentionKind, lines: Numbers, positions: Numbers) -> PageSight:
         window = self._layout.window if kind == "sliding_attention" else None
-        lows = np.zeros_like(positions) if window is None else np.maximum(positions - window + 1, 0)
-        return self._sight(kind, lines, (lows, positions), np.arange(len(lines) + 1))
+        highs = positions.astype(np.int32)
+        lows = np.zeros_like(highs) if window is None else np.maximum(highs - window + 1, 0)
+        return self._sight(kind, lines, (lows, highs), np.arange(len(lines) + 1, dtype=np.int32))
 
     def _places(self, planned: Sequence[Rows]) -> _Places:
-        starts = np.zeros(len(planned) + 1, dtype=np.int64)
+        starts = np.zeros(len(planned) + 1, dtype=np.int32)
         np.cumsum([len(rows.ids) for rows in planned], out=starts[1:])
         sequence = np.repeat(np.arange(len(planned)), np.diff(starts))
-        offsets = np.array([rows.start for rows in planned]) - starts[:-1]
+        offsets = np.array([rows.start for rows in planned], dtype=np.int64) - starts[:-1]
         position = np.arange(starts[-1]) + offsets[sequence]
         page, within = np.divmod(position, self._layout.page_tokens)
         lines = self._tables.lines([rows.progress for rows in planned])
@@ -143,14 +144,15 @@ class BatchBuilder:
         return tensor if self._device.type == "cpu" else tensor.to(self._device, non_blocking=True)
 
 
-def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Numbers, Numbers]:
+def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Small, Small]:
     """The positions low to high - 1 that each row sees: up to its own, or to the end of its image."""
-    highs = places.position + 1
+    highs = (places.position + 1).astype(np.int32)
     if window is None:
         return np.zeros_like(highs), highs
+    lows = np.maximum(highs - window, 0)
     for begin, end in whole_images(planned) if len(highs) > len(planned) else ():  # a row alone is no image
         highs[begin:end] = highs[end - 1]
-    return np.maximum(places.position - window + 1, 0), highs
+    return lows, highs
 
 
 def whole_images(planned: Sequence[Rows]) -> Iterator[tuple[int, int]]:

@@ -66,7 +66,7 @@ class PagedDrafter:
         self._layers = layers_read_by_drafter(runner.model.config.text)
 
     @torch.inference_mode()
-    def draft(self, sequences: Sequence[Progress], hidden: Tensor, count: int) -> list[list[int]]:
+    def draft(self, sequences: list[Progress], hidden: Tensor, count: int) -> list[list[int]]:
         """The tokens that it finds likeliest, one after another: `count` for each sequence.
 
         hidden: (M, B), the target's rows that led to the sequences' last tokens.
@@ -168,7 +168,7 @@ class Speculator:
         return followed
 
     def _forget_ended(self, num_running: int) -> None:
-        if len(self._followed) > 2 * num_running + 8:
+        if len(self._followed) > 2 * num_running + 8:  # not each time: most of them run
             alive = {one: followed for one, followed in self._followed.items() if one.state != "ended"}
             self._followed = alive
 

@@ -163,7 +163,7 @@ class _Loop:
             self._scheduler.commit({})
             return
         held = self._held([rows.progress.key for rows in planned if rows.chooses])
-        masks = self._masks.submit(_masks, held) if held else None  # made while the model runs
+        masks = self._masks.submit(_masks_of, held) if held else None  # made while the model runs
         try:
             hidden = self._runner.run(planned, self._soft(planned))
         except (RuntimeError, MemoryError) as error:
@@ -186,10 +186,8 @@ class _Loop:
 
     def _held(self, keys: Sequence[Key]) -> dict[Key, Constraint]:
         """The constraints of those to which some token is forbidden now."""
-        if not self._constraints:
-            return {}
-        held = {key: self._constraints[key] for key in keys if key in self._constraints}
-        return {key: constraint for key, constraint in held.items() if constraint.restricts}
+        known = self._constraints
+        return {key: known[key] for key in keys if key in known and known[key].restricts}
 
     def _soft(self, planned: Sequence[Rows]) -> dict[int, Tensor]:
         """The soft tokens of the requests that have media."""
@@ -231,7 +229,7 @@ class _Loop:
             self._choose_next(under_way, logits, permitted, failed)
             under_way = [one for one in under_way if one.rows.num_drafts and one.goes_on]
             under_way = [one for one in under_way if one.key not in failed]
-            problems, permitted = _masks(self._held([one.key for one in under_way]))
+            problems, permitted = _masks_of(self._held([one.key for one in under_way]))
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
         made = {one.key: Made(tuple(one.tokens), one.ended) for one in chosen}
@@ -282,9 +280,8 @@ class _Loop:
         choice = sample.choice
         sample.made.append(token_id)
         ends = choice.constraint is not None and advanced(choice.constraint, token_id)
-        choice.stops.push(token_id, ends)
+        over = choice.stops.push(token_id, ends) or len(sample.made) == sample.job.request.max_tokens
         sample.stream.put(Token(token_id, logprobs, ends))
-        over = choice.stops.over or len(sample.made) == sample.job.request.max_tokens
         if over:
             sample.stream.put(None)
             self._forget(sample.stream.key)
@@ -334,7 +331,7 @@ class _Loop:
             self._free_slots.append(sample.slot)
 
 
-def _masks(held: Mapping[Key, Constraint]) -> tuple[dict[Key, Exception], dict[Key, Tensor]]:
+def _masks_of(held: Mapping[Key, Constraint]) -> tuple[dict[Key, Exception], dict[Key, Tensor]]:
     """The tokens (W,) int32 that constraints permit; first, where that failed."""
     failed: dict[Key, Exception] = {}
     found: dict[Key, Tensor] = {}

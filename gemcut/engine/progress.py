@@ -63,6 +63,10 @@ class Progress:
         """Whether the results of its prompt's rows are wanted; one sample of a request is enough."""
         return self.request.score_prompt and self.sample == 0
 
+    def scores_from(self, start: int) -> bool:
+        """Whether the result of every row is wanted where rows begin at `start`."""
+        return self.scores and start < len(self.request.prompt_ids)
+
     def begin(self, table: Table, computed: int, layout: PageLayout) -> None:
         """Runs from there on, its window to be kept at the boundaries and where known pages end."""
         self.table, self.computed, self.state, self.waits_for = table, computed, "running", None
@@ -116,7 +120,7 @@ class Rows(NamedTuple):  # many are made in a step, and tuples are made quickly
     @property
     def scores(self) -> bool:
         """Whether the result of every row is wanted."""
-        return self.progress.scores and self.start < len(self.progress.request.prompt_ids)
+        return self.progress.scores_from(self.start)
 
 
 class Made(NamedTuple):

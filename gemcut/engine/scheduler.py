@@ -294,7 +294,7 @@ class Scheduler:
             ids = (*ids, *self._drafts[progress.key][:num_drafts])
         chooses = end >= known
         num_outputs = num_drafts + 1 if chooses else 0
-        if progress.scores and start < len(progress.request.prompt_ids):
+        if progress.scores_from(start):
             num_outputs = len(ids)
         return Rows(progress, start, ids, num_drafts, chooses, num_outputs)
 

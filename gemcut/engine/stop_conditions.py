@@ -35,10 +35,14 @@ class StopConditions:
         """How many tokens there can be where the context has room for so many."""
         return room if self._max_tokens is None else min(room, self._max_tokens)
 
-    def push(self, token_id: int, ended: bool = False) -> None:
-        """The reply's next token.  ended: whether nothing may follow it, however few tokens there are."""
+    def push(self, token_id: int, ended: bool = False) -> bool:
+        """The reply's next token; returns whether it is over, but for what its text will say.
+
+        ended: whether nothing may follow it, however few tokens there are.
+        """
         self.num_tokens += 1
         self.at_stop_id = ended or (self.num_tokens > self._min_tokens and token_id in self._stop_ids)
+        return self.at_stop_id or self.num_tokens == self._max_tokens
 
     def show(self, text: str) -> str:
         """What of the reply's text so far can be shown; the rest may be the beginning of a stop text."""

@@ -61,3 +61,11 @@ def starts_with(reply: ReplyLike, wanted: str) -> bool:
 def lacks(reply: ReplyLike, unwanted: str) -> bool:
     """The text does not begin with the unwanted words."""
     return not reply.text.strip().startswith(unwanted)
+
+
+def words_right(reply: ReplyLike, wanted: str) -> float:
+    """The share of the wanted words that stand in their places, of the longer of the two texts."""
+    words, said = wanted.split(), reply.text.split()
+    if reply.tool_calls or not words:
+        return 0.0
+    return sum(one == other for one, other in zip(words, said, strict=False)) / max(len(words), len(said))

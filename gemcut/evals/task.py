@@ -46,7 +46,7 @@ class Case:
     think: bool = False
 
 
-Scorer = Callable[[ReplyLike, Any], bool]
+Scorer = Callable[[ReplyLike, Any], float]  # 1 for a right reply, 0 for a wrong one, or a share
 Answerer = Callable[[Case], ReplyLike]
 
 
@@ -62,7 +62,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A case that went wrong, and the reply."""
+    """A case that went wrong, wholly or in part, and the reply."""
 
     case: Case
     reply: ReplyLike
@@ -70,7 +70,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a task went. score: the share of cases that were right, from 0 to 1."""
+    """How a task went. score: the mean of its cases' scores, from 0 to 1."""
 
     task: Task
     score: float
@@ -89,9 +89,11 @@ def run_task(answer: Answerer, task: Task) -> Result:
     """
     if not task.cases:
         raise ValueError(f"the task {task.name} has no cases; give it at least one")
-    failures = []
+    failures, total = [], 0.0
     for case in task.cases:
         reply = answer(case)
-        if not task.score(reply, case.wanted):
+        score = task.score(reply, case.wanted)
+        total += score
+        if score < 1:
             failures.append(Failure(case=case, reply=reply))
-    return Result(task=task, score=1 - len(failures) / len(task.cases), failures=tuple(failures))
+    return Result(task=task, score=total / len(task.cases), failures=tuple(failures))

@@ -35,15 +35,15 @@ struct Rows {
                     to[lane] = widen(x[i + 2 * lane]);
                     to[LANES + lane] = widen(x[i + 2 * lane + 1]);
                 }
-                std::memcpy(at(i, r) + i % stretch / LANES, to, sizeof to);
+                std::memcpy(lanes.data() + place(i, r) + i % stretch / LANES, to, sizeof to);
             }
             for (int64_t i = 0; i < rest; ++i) tails[r * rest + i] = widen(x[whole + i]);
         }
     }
 
     int64_t length(int64_t i) const { return std::min(stretch, whole - i / stretch * stretch); }  // of i's stretch
-    floats *at(int64_t i, int64_t r) { return lanes.data() + (i / stretch * stretch * count + r * length(i)) / LANES; }
-    const floats *at(int64_t i, int64_t r) const { return const_cast<Rows *>(this)->at(i, r); }
+    int64_t place(int64_t i, int64_t r) const { return (i / stretch * stretch * count + r * length(i)) / LANES; }
+    const floats *at(int64_t i, int64_t r) const { return lanes.data() + place(i, r); }  // a row's part of i's stretch
 };
 
 // What a stretch of ROWS rows of x and of OUTS rows of the weight adds to their products; sums: [o][MOST_ROWS]
@@ -86,11 +86,18 @@ static void add_rows(const floats *x, const uint16_t *w, floats *sums, int rows,
     }
 }
 
-// OUTS outputs at a time, `count` in all; what is left over comes one by one.
+// OUTS outputs at a time, `count` in all; what is left over comes one by one. Meanwhile the weights that lie `ahead`
+// of these are fetched; 0: none.
 template <int OUTS>
-static void add_outputs(const floats *x, const uint16_t *w, floats *sums, int rows, int64_t in, int64_t length, int64_t count) {
+static void add_outputs(const floats *x, const uint16_t *w, floats *sums, int rows, int64_t in, int64_t length, int64_t count,
+                        int64_t ahead) {
     int64_t o = 0;
-    for (; o + OUTS <= count; o += OUTS) add_rows<OUTS>(x, w + o * in, sums + o * MOST_ROWS, rows, in, length);
+    for (; o + OUTS <= count; o += OUTS) {
+        if (ahead)
+            for (int64_t row = o; row < o + OUTS; ++row)
+                for (int64_t i = 0; i < STRETCH; i += LINE) __builtin_prefetch(w + row * in + ahead + i, 0, 2);
+        add_rows<OUTS>(x, w + o * in, sums + o * MOST_ROWS, rows, in, length);
+    }
     for (; o < count; ++o) add_rows<1>(x, w + o * in, sums + o * MOST_ROWS, rows, in, length);
 }
 
@@ -108,15 +115,13 @@ extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int 
         for (int64_t i = 0; i < ready.whole; i += ready.stretch) {
             const int64_t length = ready.length(i);
             if (few) {
-                add_outputs<4>(ready.at(i, 0), tile + i, sums, rows, in, length, count);
+                add_outputs<4>(ready.at(i, 0), tile + i, sums, rows, in, length, count, 0);
                 continue;
             }
-            const bool last = i + STRETCH >= ready.whole;
-            const uint16_t *next = last ? tile + TILE * in : tile + i + STRETCH;
-            for (int64_t o = 0; o < count; ++o)
-                for (int64_t j = 0; j < STRETCH; j += LINE) __builtin_prefetch(next + o * in + j, 0, 2);
+            const int64_t next = i + STRETCH < ready.whole ? STRETCH : TILE * in - i;  // stretch, or tile
             for (int r = 0; r < rows; r += TOGETHER)
-                add_outputs<2>(ready.at(i, r), tile + i, sums + r, std::min(rows - r, TOGETHER), in, length, count);
+                add_outputs<2>(ready.at(i, r), tile + i, sums + r, std::min(rows - r, TOGETHER), in, length, count,
+                               r ? 0 : next);
         }
         for (int64_t o = 0; o < count; ++o)
             for (int r = 0; r < rows; ++r) {

@@ -20,8 +20,7 @@ from torch import Tensor
 from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import FEW_ROWS, PageSight
 
-MOST_ROWS = 32  # of x that are multiplied while the weights are read once, as native.cpp has it
-SERVED_ROWS = 32  # with more, widened slices are as quick
+MOST_ROWS = 32  # of x in one call, as native.cpp has it; with more, widened slices are as quick
 LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
 MOST_PARTS = 3  # of a row with scales
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-std=c++17", "-Wno-psabi")
@@ -73,7 +72,7 @@ def native_for(x: Tensor, *others: Tensor) -> "Native | None":
 
     Not while torch compiles: its graphs cannot hold pointers.
     """
-    if len(x) > SERVED_ROWS or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if len(x) > MOST_ROWS or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
     if any(y.dtype != torch.bfloat16 or y.device.type != "cpu" for y in (x, *others)):
         return None
@@ -109,15 +108,15 @@ class Native:
         self.library = library
 
     def product(self, x: Tensor, weight: Tensor) -> Tensor:
-        """(N, in) x (out, in), contiguous -> (N, out); the weights are read once for each MOST_ROWS rows."""
+        """(N, in) x (out, in), contiguous, N at most MOST_ROWS -> (N, out); the weights are read once."""
+        assert len(x) <= MOST_ROWS, x.shape
         assert x.shape[1:] == weight.shape[1:], (x.shape, weight.shape)
         assert weight.is_contiguous()
         x = x.contiguous()
-        inner, outer = weight.shape[1], len(weight)
-        out = torch.empty(len(x), outer, dtype=torch.bfloat16)
-        for some, made in zip(torch.split(x, MOST_ROWS), torch.split(out, MOST_ROWS), strict=True):
-            pointers = some.data_ptr(), weight.data_ptr(), made.data_ptr()
-            self.library.few_rows(*pointers, len(some), inner, outer, torch.get_num_threads())
+        rows, inner, outer = len(x), weight.shape[1], len(weight)
+        out = torch.empty(rows, outer, dtype=torch.bfloat16)
+        pointers = x.data_ptr(), weight.data_ptr(), out.data_ptr()
+        self.library.few_rows(*pointers, rows, inner, outer, torch.get_num_threads())
         return out
 
     def norm(self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None) -> Tensor:

@@ -49,12 +49,12 @@ class TextModel(nn.Module):
     def embed_with_soft_tokens(self, ids: Tensor, placeholders: Tensor, soft: Tensor) -> Embedded:
         """Token ids, of which some are placeholders, and the soft tokens (S, C) in their places -> rows.
 
-        ids: (N,) int64.  placeholders: (N,) bool, S of them True.  Soft tokens are not scaled; per-layer
-        tables are read at the padding's id.
+        ids: (N,) int64.  placeholders: (N,) bool, S of them True; where fewer are, the first soft tokens
+        count.  Soft tokens are not scaled; per-layer tables are read at the padding's id.
         """
         ids = ids.masked_fill(placeholders, self.config.pad_token_id)
         hidden = self.embed_tokens(ids, self.norm.weight.dtype)  # (N,) -> (N, C)
-        hidden[placeholders] = soft.to(hidden.dtype)
+        hidden = hidden.masked_scatter(placeholders[:, None], soft.to(hidden.dtype))
         return self._with_per_layer(ids, hidden)
 
     def _with_per_layer(self, ids: Tensor, hidden: Tensor) -> Embedded:

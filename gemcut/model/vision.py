@@ -49,7 +49,15 @@ class VisionTower(nn.Module):
     def forward(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
         """(N, I) values of 0 to 1 -> (M, D).  grids: of each image, multiples of the pooling's side."""
         positions = patch_positions(grids, pixels.device)
-        hidden = self.encoder(self.patch_embedder(pixels, positions), positions, grids)  # (N, I) -> (N, D)
+        return self.pool(self.encode_patches(pixels, positions, grids), grids)
+
+    def encode_patches(self, pixels: Tensor, positions: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """(N, I) x (N, 2), see `patch_positions` -> (N, D), before patches are pooled."""
+        hidden: Tensor = self.encoder(self.patch_embedder(pixels, positions), positions, grids)
+        return hidden
+
+    def pool(self, hidden: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """(N, D) -> (M, D)."""
         pooled = self._pool(hidden, grids).float() * self.config.hidden_size**0.5  # (N, D) -> (M, D)
         if self.config.standardize:
             pooled = (pooled - self.std_bias.float()) * self.std_scale.float()

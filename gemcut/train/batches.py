@@ -4,7 +4,8 @@ Letters: G groups (rows of a batch), T tokens of a row, R places for learnt toke
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -62,11 +63,53 @@ class Batch:
     targets: Tensor
     weights: Tensor
 
-    def to(self, device: torch.device) -> "Batch":
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of its examples, without the places after the last one of a row."""
+        return int((self.sequences >= 0).sum())
+
+    def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        return Batch(
-            *(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__)
-        )
+        tensors = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        moved = {n: t.to(device, non_blocking=True) for n, t in tensors.items() if isinstance(t, Tensor)}
+        return replace(self, **moved)
+
+
+class Source(Protocol):
+    """Where the batches of a stretch of training come from."""
+
+    def check(self, shape: Shape) -> None:
+        """Raises BadTraining where batches of this shape cannot be made of it."""
+        ...
+
+    def batches(self, shape: Shape, seed: int, skip: int) -> Iterator[Batch]:
+        """Batches for ever, the same for the same seed, without the first `skip`."""
+        ...
+
+    def identity(self) -> list[Any]:
+        """What a run that is taken up again must have in common with the one that was stopped; plain data."""
+        ...
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Batches of examples of text.  vocab_size: of the model."""
+
+    examples: Examples
+    vocab_size: int
+
+    def check(self, shape: Shape) -> None:
+        """Raises BadTraining for examples that are damaged, larger than a row, or of another vocabulary."""
+        self.examples.check(self.vocab_size)
+        shape.check_examples(self.examples)
+
+    def batches(self, shape: Shape, seed: int, skip: int) -> Iterator[Batch]:
+        """Rows packed with whole examples; every epoch has another order."""
+        return batches(self.examples, shape, seed, skip)
+
+    def identity(self) -> list[Any]:
+        """How many examples and tokens there are."""
+        return [len(self.examples), len(self.examples.ids)]
 
 
 @dataclass

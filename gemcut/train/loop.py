@@ -9,40 +9,46 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gemcut.errors import BadTraining
-from gemcut.model.gemma4 import Gemma4
-from gemcut.train.batches import Batch, Shape, batches
-from gemcut.train.examples import Examples
-from gemcut.train.objective import mean_loss
+from gemcut.train.batches import Batch, Shape, Source
 from gemcut.train.optimiser import Optimiser, Rates
 from gemcut.train.schedule import Budget, Schedule
 
 FORMAT = 1  # of the state file
-# Options of torch.compile: what took so many operations (the cosines of positions) is kept, and not computed
-# anew in every loop that reads it.  Other versions of torch know other names.
-KEEP = ("realize_opcount_threshold", "realize_cpu_opcount_threshold")
-KEEP_FROM = 4
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training.  until: the share of the whole run at which it ends; the last one's is 1.0."""
+    """A stretch of training.
+
+    until: the share of the whole run at which it ends; the last one's is 1.0.
+    rate: what the schedule's learning rates are multiplied by; at the phase's end by `last_rate`, between the
+    two by what lies between.
+    """
 
     name: str
-    examples: Examples
+    source: Source
     until: float
+    rate: float = 1.0
+    last_rate: float | None = None
+
+    def rate_at(self, progress: float, begun: float) -> float:
+        """The rate at this share of the run, where the phase began at another."""
+        if self.last_rate is None:
+            return self.rate
+        return self.rate + (self.last_rate - self.rate) * (progress - begun) / (self.until - begun)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to train.
 
-    clip: the largest norm of all gradients together.  compiled: by torch.compile, which needs a C++ compiler.
+    clip: the largest norm of all gradients together.
     """
 
     shape: Shape
@@ -51,7 +57,6 @@ class Options:
     schedule: Schedule
     seed: int
     clip: float = 1.0
-    compiled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +76,25 @@ class Report:
     progress: float
 
 
-class Training:
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Training(Generic[Model]):
     """A model in training: its optimiser, its place in the data, and the time it has used.
 
+    loss_of: the scalar that an update makes smaller.
     Raises BadTraining where the phases or options cannot be used with this model.
     """
 
-    def __init__(self, model: Gemma4, phases: Sequence[Phase], options: Options) -> None:
+    def __init__(
+        self,
+        model: Model,
+        phases: Sequence[Phase],
+        options: Options,
+        loss_of: Callable[[Model, Any], Tensor],
+    ) -> None:
         self.model = model
+        self.loss_of = loss_of
         self.phases = tuple(phases)
         self.options = options
         self._check()
@@ -87,12 +103,6 @@ class Training:
         self.tokens = 0
         self.seconds = 0.0
         self.taken = [0] * len(phases)  # batches of each phase
-        self.loss_of: Callable[[Gemma4, Batch], Tensor] = mean_loss
-        if options.compiled:
-            known = set(torch._inductor.list_options())
-            self.loss_of = torch.compile(
-                mean_loss, dynamic=False, options={name: KEEP_FROM for name in KEEP if name in known}
-            )
 
     def _check(self) -> None:
         if not self.phases:
@@ -105,8 +115,7 @@ class Training:
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             raise BadTraining("no weight of the model asks for a gradient; set requires_grad on some")
         for phase in self.phases:
-            phase.examples.check(self.model.config.text.vocab_size)
-            self.options.shape.check_examples(phase.examples)
+            phase.source.check(self.options.shape)
         for part in (self.options.shape, self.options.rates, self.options.budget, self.options.schedule):
             part.check()
         if not self.options.clip > 0:
@@ -127,13 +136,15 @@ class Training:
             index = next(i for i, phase in enumerate(self.phases) if progress < phase.until)
             if index not in streams:
                 seed, skip = self.options.seed + index, self.taken[index]
-                streams[index] = batches(self.phases[index].examples, self.options.shape, seed, skip)
+                streams[index] = self.phases[index].source.batches(self.options.shape, seed, skip)
             batch = next(streams[index])
-            factor = self.options.schedule.factor(self.step, progress)
+            begun_at = self.phases[index - 1].until if index else 0.0
+            rate = self.phases[index].rate_at(progress, begun_at)
+            factor = self.options.schedule.factor(self.step, progress) * rate
             loss, norm = self._update(batch.to(device), factor)
             self.step += 1
             self.taken[index] += 1
-            self.tokens += int((batch.sequences >= 0).sum())
+            self.tokens += batch.num_tokens
             self.seconds += time.monotonic() - begun
             yield Report(
                 step=self.step,
@@ -201,7 +212,8 @@ class Training:
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that was saved."""
         phases = [
-            [phase.name, len(phase.examples), len(phase.examples.ids), phase.until] for phase in self.phases
+            [phase.name, *phase.source.identity(), phase.until, phase.rate, phase.last_rate]
+            for phase in self.phases
         ]
         shape, schedule = asdict(self.options.shape), asdict(self.options.schedule)
         return {"phases": phases, "shape": shape, "schedule": schedule, "seed": self.options.seed}

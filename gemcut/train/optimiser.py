@@ -24,12 +24,14 @@ class Rates:
 
     matrices: of Muon, in the size that suits AdamW.  embeddings: of the token and per-layer tables.
     others: of norms and scalars.  decay: how much of the learning rate is taken off matrices at each step.
+    slowed: a part of parameters' names, and the share of these rates at which such parameters learn.
     """
 
     matrices: float
     embeddings: float
     others: float
     decay: float
+    slowed: tuple[str, float] = ("", 1.0)
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.98)
 
@@ -41,6 +43,13 @@ class Rates:
         for name, value in (("momentum", self.momentum), ("beta", self.betas[0]), ("beta", self.betas[1])):
             if not 0 <= value < 1:
                 raise BadTraining(f"{name}={value} is out of range; give a number from 0 to below 1")
+        if not 0 < self.slowed[1] <= 1:
+            raise BadTraining(f"slowed={self.slowed} is out of range; give a share above 0, at most 1")
+
+    def share_of(self, name: str) -> float:
+        """The share of the rates at which the parameter of this name learns."""
+        part, share = self.slowed
+        return share if part in name else 1.0
 
 
 class Optimiser:
@@ -48,24 +57,24 @@ class Optimiser:
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], rates: Rates) -> None:
         self.rates = rates
-        by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-        tables: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
+        by_shape: dict[tuple[torch.Size, float], list[nn.Parameter]] = defaultdict(list)
+        by_rate: dict[float, list[nn.Parameter]] = defaultdict(list)
         for name, parameter in parameters:
             if not parameter.requires_grad:
                 continue
+            share = rates.share_of(name)
             if "embed_tokens" in name:
-                tables.append(parameter)
+                by_rate[rates.embeddings * share].append(parameter)
             elif parameter.ndim == 2:
-                by_shape[parameter.shape].append(parameter)
+                by_shape[parameter.shape, share].append(parameter)
             else:
-                others.append(parameter)
+                by_rate[rates.others * share].append(parameter)
         self.matrices = list(by_shape.values())
+        self.shares = [share for _, share in by_shape]
         self.momenta = [
             torch.zeros(len(group), *group[0].shape, device=group[0].device) for group in self.matrices
         ]
-        groups = [(tables, rates.embeddings), (others, rates.others)]
-        wide = [{"params": listed, "peak": rate} for listed, rate in groups]
+        wide = [{"params": listed, "peak": rate} for rate, listed in by_rate.items() or [(0.0, [])]]
         self.adam = torch.optim.AdamW(wide, betas=rates.betas, weight_decay=0.0, fused=True)
 
     def step(self, factor: float) -> None:
@@ -74,8 +83,9 @@ class Optimiser:
             group["lr"] = group["peak"] * factor
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
-        for parameters, momentum in zip(self.matrices, self.momenta, strict=True):
-            self._step_matrices(parameters, momentum, self.rates.matrices * factor)
+        for parameters, momentum, share in zip(self.matrices, self.momenta, self.shares, strict=True):
+            if any(parameter.grad is not None for parameter in parameters):  # else no part of this loss
+                self._step_matrices(parameters, momentum, self.rates.matrices * share * factor)
 
     @torch.no_grad()
     def _step_matrices(self, parameters: list[nn.Parameter], momentum: Tensor, rate: float) -> None:

@@ -24,6 +24,14 @@ def main() -> None:
     training.add_argument(
         "--eager", action="store_true", help="without torch.compile, which needs a C++ compiler"
     )
+    senses = stages.add_parser("senses", help="teach the trained model to see and hear")
+    senses.add_argument("--out", type=Path, default=Path("build/nano"), help="folder of the train stage")
+    senses.add_argument("--minutes", type=float, default=85.0, help="how long; learning rates follow")
+    senses.add_argument("--smoke", action="store_true", help="5 minutes, and the packaged model stays")
+    senses.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    senses.add_argument("--seed", type=int, default=4)
+    senses.add_argument("--device", default="cpu", help="cpu, or cuda:0 where there is one")
+    senses.add_argument("--eager", action="store_true", help="without torch.compile")
     drafting = stages.add_parser("drafter", help="train a drafter for the model")
     drafting.add_argument(
         "--out", type=Path, default=Path("build/nano"), help="folder that the data stage wrote"
@@ -53,6 +61,21 @@ def main() -> None:
             TrainCommand(
                 folder=args.out,
                 minutes=15.0 if args.smoke else args.minutes,
+                seed=args.seed,
+                device=args.device,
+                compiled=not args.eager,
+                resume=args.resume,
+                package=not args.smoke,
+            )
+        )
+    if args.stage == "senses":
+        from recipes.nano.senses import teach
+        from recipes.nano.train import TrainCommand
+
+        teach(
+            TrainCommand(
+                folder=args.out,
+                minutes=5.0 if args.smoke else args.minutes,
                 seed=args.seed,
                 device=args.device,
                 compiled=not args.eager,

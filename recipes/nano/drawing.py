@@ -31,8 +31,11 @@ PALETTE: dict[str, Rgb] = {
 }
 COLORS = tuple(PALETTE)
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
+GROUND = "ground"
+INNER = 0.7  # share of a shape's size that is marked: there most kinds have their colour
 JITTER = 9  # of each colour channel
 CONTRAST = 135  # the least distance of two colours that lie on each other, as Euclid measures
+CLEAR, TRIES = 15, 8  # pixels from the middle of a soft token, and how often such a place is tried
 SMOOTH = 4  # times finer is a shape drawn, for soft edges
 FONT_FOLDERS = (
     "/usr/share/fonts/truetype/dejavu",  # Debian, Ubuntu
@@ -40,30 +43,38 @@ FONT_FOLDERS = (
     "/usr/share/fonts/TTF",  # Arch
     "/usr/local/share/fonts/dejavu",
 )
-CORE_FONTS = ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")
-EXTRA_FONTS = (
-    "Sans-Oblique",
-    "Sans-BoldOblique",
-    "SansMono-Oblique",
-    "SansMono-BoldOblique",
-    "Serif-Italic",
-    "Serif-BoldItalic",
-)
-FONTS = CORE_FONTS + EXTRA_FONTS
+FONTS = ("Sans", "SansMono", "SansMono-Bold")
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An RGB image, a question about it, and the answer that is right.
 
-    marks: what is where, for a trainer that teaches the vision tower before the model asks it: each letter,
-    digit or shape ('red circle') with the x and y of its middle, in pixels.  Charts have none.
+    marks: what is where, for a trainer that teaches the vision tower before the model asks it.
+    more: other questions about it, with their answers, which training asks afterwards.
     """
 
     image: Image.Image
     question: str
     answer: str
-    marks: tuple[tuple[str, float, float], ...] = ()
+    marks: tuple["Mark", ...] = ()
+    more: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where something is: its middle, its width and height, in pixels.
+
+    name: a letter, a digit, a shape ('red circle'), or what is behind all shapes ('pink ground').
+    value: of the bar that a chart's letter names.
+    """
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    value: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ def grids(soft_tokens: int, widest: float = 2.0) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def canvas_size(rng: random.Random, soft_tokens: int, widest: float = 2.0) -> tuple[int, int]:
+def canvas_size(rng: random.Random, soft_tokens: int, widest: float = 1.5) -> tuple[int, int]:
     """Width and height of a canvas for this budget, in pixels; see `grids`."""
     rows, columns = rng.choice(grids(soft_tokens, widest))
     return columns * CELL, rows * CELL
@@ -186,6 +197,13 @@ def paint_all(rng: random.Random, size: tuple[int, int], ground: str, shapes: li
     return image
 
 
+def mark_all(size: tuple[int, int], ground: str, shapes: list[Shape]) -> tuple[Mark, ...]:
+    """The marks of a canvas with shapes on it: the ground first."""
+    width, height = size
+    whole = Mark(f"{ground} {GROUND}", width / 2, height / 2, width, height)
+    return (whole, *(Mark(s.name, s.x, s.y, INNER * s.size, INNER * s.size) for s in shapes))
+
+
 def slots(rng: random.Random, size: tuple[int, int], count: int) -> list[tuple[float, float, float]]:
     """So many places that do not touch: the middle's x and y, and the size of the shape that goes there."""
     width, height = size
@@ -197,9 +215,22 @@ def slots(rng: random.Random, size: tuple[int, int], count: int) -> list[tuple[f
     for row, column in places:
         side = min(across, down, max(size) / 2) * rng.uniform(0.55, 0.85)
         free = (across - side) / 2 * 0.85, (down - side) / 2 * 0.85
-        x, y = (column + 0.5) * across, (row + 0.5) * down
-        found.append((x + rng.uniform(-free[0], free[0]), y + rng.uniform(-free[1], free[1]), side))
+        x = clear_place(rng, (column + 0.5) * across, free[0])
+        y = clear_place(rng, (row + 0.5) * down, free[1])
+        found.append((x, y, side))
     return found
+
+
+def clear_place(rng: random.Random, middle: float, most: float) -> float:
+    """A place at most so far from `middle`, and where that can be well within a soft token.
+
+    On an edge a shape may seem to be in two of them.
+    """
+    for _ in range(TRIES):
+        at = middle + rng.uniform(-most, most)
+        if abs(at % CELL - CELL / 2) < CLEAR:
+            break
+    return at
 
 
 @cache
@@ -208,9 +239,9 @@ def font_file(name: str) -> Path:
     for folder in FONT_FOLDERS:
         if (file := Path(folder) / f"DejaVu{name}.ttf").exists():
             return file
-    package = "fonts-dejavu-core" if name in CORE_FONTS else "fonts-dejavu-extra"
     raise BadTraining(
-        f"DejaVu{name}.ttf is in none of {', '.join(FONT_FOLDERS)}; install it with: apt install {package}"
+        f"DejaVu{name}.ttf is in none of {', '.join(FONT_FOLDERS)}; install it with: "
+        "apt install fonts-dejavu-core"
     )
 
 

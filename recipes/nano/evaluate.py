@@ -21,9 +21,13 @@ from recipes.nano.example import Example
 from recipes.nano.facts import all_facts, ask, facts
 from recipes.nano.fill_json import fill_json
 from recipes.nano.refuse import refuse
+from recipes.nano.senses_cases import MEANINGS as SENSES
+from recipes.nano.senses_cases import senses_tasks
+from recipes.nano.speech import BANK
 from recipes.nano.system_tasks import system_prompt
 from recipes.nano.talk import conversation, small_talk
 from recipes.nano.tool_tasks import no_tool, tool_answers, tools
+from recipes.nano.voices import open_bank
 
 DONT_KNOW = "I don't know"
 SEED = 2026
@@ -41,6 +45,7 @@ MEANINGS = {
     "small_talk": "greets, thanks, says who it is",
     "refuse": "says that it does not know, asked about anything else",
     "in_scope": "does not say so to questions that it should answer",
+    **SENSES,
 }
 
 
@@ -169,7 +174,7 @@ def failures_json(results: list[Result]) -> dict[str, Any]:
     return {
         r.task.name: [
             {
-                "messages": list(f.case.messages),
+                "messages": [_told(message) for message in f.case.messages],
                 "tools": [t["function"] for t in f.case.tools],
                 "wanted": f.case.wanted,
                 "text": f.reply.text,
@@ -180,6 +185,15 @@ def failures_json(results: list[Result]) -> dict[str, Any]:
         ]
         for r in results
     }
+
+
+def _told(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with the kind of each medium in its place."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return dict(message)
+    parts = [part if part["type"] == "text" else {"type": part["type"]} for part in content]
+    return dict(message) | {"content": parts}
 
 
 def readme_table(scores: Mapping[str, Any]) -> str:
@@ -208,7 +222,7 @@ def evaluate(
         return gemma.reply(list(case.messages), tools=tools, think=case.think, sampling=sampling)
 
     results = []
-    for task in held_out_tasks(cases):
+    for task in (*held_out_tasks(cases), *senses_tasks(cases, open_bank(BANK))):
         if only and task.name not in only:
             continue
         start = perf_counter()

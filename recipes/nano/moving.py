@@ -12,11 +12,13 @@ from PIL import Image
 
 from recipes.nano.drawing import (
     KINDS,
+    Mark,
     Shape,
     canvas_size,
     colors_on,
     contact_sheet,
     draw_ground,
+    mark_all,
     paint,
     tint,
 )
@@ -25,7 +27,7 @@ from recipes.nano.wordings import Wordings
 
 STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 STILL = "it stands still"
-FEWEST, MOST = 4, 8  # frames
+FEWEST, MOST = 3, 5  # frames
 SOFT_TOKENS = 70  # of each frame: the least that the vision input takes
 SQUARE = 1.3  # frames are nearly square: all directions have room
 DIRECTION = Wordings(
@@ -74,18 +76,22 @@ SIZE = Wordings(
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """RGB frames of one size at a steady pace, a question about them, and the answer that is right."""
+    """RGB frames of one size at a steady pace, a question about them, and the answer that is right.
+
+    marks: of each frame, as those of a picture.
+    """
 
     frames: list[Image.Image]
     seconds_per_frame: float
+    marks: list[tuple[Mark, ...]]
     question: str
     answer: str
 
 
 def _film(
     rng: random.Random, size: tuple[int, int], ground: str, paths: list[list[Shape]]
-) -> tuple[list[Image.Image], float]:
-    """The frames of shapes on their paths (one shape a frame, all paths as long), and the seconds of each."""
+) -> tuple[list[Image.Image], float, list[tuple[Mark, ...]]]:
+    """The frames of shapes on their paths (one shape a frame, all paths as long), their seconds and marks."""
     paper = tint(rng, ground)
     inks = [tint(rng, path[0].color) for path in paths]
     frames = []
@@ -94,7 +100,8 @@ def _film(
         for shape, ink in zip(moment, inks, strict=True):
             paint(frame, shape, ink)
         frames.append(frame)
-    return frames, rng.choice((0.25, 0.5, 1.0))
+    marks = [mark_all(size, ground, list(moment)) for moment in zip(*paths, strict=True)]
+    return frames, rng.choice((0.25, 0.5, 1.0)), marks
 
 
 def _path(
@@ -108,7 +115,7 @@ def _path(
         x, y = left + side / 2 + rng.random() * room[0], top + side / 2 + rng.random() * room[1]
         return [Shape(*look, x, y, side)] * count
     dx, dy = STEPS[way]
-    go = rng.uniform(0.55, 1)  # of the room along the way
+    go = rng.uniform(0.65, 1)  # of the room along the way
     start = rng.uniform(0, 1 - go)
     aside = rng.random()
     along = [start + go * i / (count - 1) for i in range(count)]
@@ -133,10 +140,10 @@ def _looks(rng: random.Random, ground: str) -> list[tuple[str, str]]:
 
 
 def direction(rng: random.Random, split: Split, soft_tokens: int) -> Film:
-    """The way a shape moves, or that it stands still; in every third film another one goes elsewhere."""
+    """The way a shape moves, or that it stands still; in every fifth film another one goes elsewhere."""
     size, ground, count = canvas_size(rng, soft_tokens, SQUARE), draw_ground(rng), rng.randint(FEWEST, MOST)
     looks, way = _looks(rng, ground), rng.choice((*STEPS, *STEPS, STILL))
-    if rng.random() < 0.65:
+    if rng.random() < 0.8:
         paths = [_path(rng, looks[0], (0, 0, *size), way, count)]
         what = rng.choice((looks[0][0], "shape", f"{looks[0][1]} {looks[0][0]}"))
     else:
@@ -148,8 +155,7 @@ def direction(rng: random.Random, split: Split, soft_tokens: int) -> Film:
             for look, box, which in zip(looks, boxes, (way, rng.choice(others)), strict=True)
         ]
         what = looks[0][0]
-    frames, seconds = _film(rng, size, ground, paths)
-    return Film(frames, seconds, DIRECTION.ask(rng, split, what=what), way)
+    return Film(*_film(rng, size, ground, paths), DIRECTION.ask(rng, split, what=what), way)
 
 
 def mover(rng: random.Random, split: Split, soft_tokens: int) -> Film:
@@ -158,8 +164,7 @@ def mover(rng: random.Random, split: Split, soft_tokens: int) -> Film:
     looks, way = _looks(rng, ground), rng.choice(list(STEPS))
     boxes = rng.sample(_halves(size, way), 2)
     paths = [_path(rng, looks[0], boxes[0], way, count), _path(rng, looks[1], boxes[1], STILL, count)]
-    frames, seconds = _film(rng, size, ground, rng.sample(paths, 2))
-    return Film(frames, seconds, MOVER.ask(rng, split), looks[0][0])
+    return Film(*_film(rng, size, ground, rng.sample(paths, 2)), MOVER.ask(rng, split), looks[0][0])
 
 
 def growth(rng: random.Random, split: Split, soft_tokens: int) -> Film:
@@ -171,8 +176,8 @@ def growth(rng: random.Random, split: Split, soft_tokens: int) -> Film:
     x, y = (rng.uniform(large / 2, length - large / 2) for length in size)
     path = [Shape(kind, color, x, y, small + (large - small) * i / (count - 1)) for i in range(count)]
     answer = rng.choice(("it grows", "it shrinks"))
-    frames, seconds = _film(rng, size, ground, [path if answer == "it grows" else path[::-1]])
-    return Film(frames, seconds, SIZE.ask(rng, split, what=rng.choice((kind, "shape"))), answer)
+    film = _film(rng, size, ground, [path if answer == "it grows" else path[::-1]])
+    return Film(*film, SIZE.ask(rng, split, what=rng.choice((kind, "shape"))), answer)
 
 
 FAMILIES: dict[str, tuple[Callable[[random.Random, Split, int], Film], float]] = {

@@ -7,8 +7,7 @@ import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from PIL import Image
+from itertools import pairwise
 
 from recipes.nano.drawing import (
     COLORS,
@@ -16,9 +15,11 @@ from recipes.nano.drawing import (
     Picture,
     Shape,
     canvas_size,
+    clear_place,
     colors_on,
     contact_sheet,
     draw_ground,
+    mark_all,
     paint_all,
     plural,
     slots,
@@ -32,7 +33,8 @@ PLACES = (
     ("left", "middle", "right"),
     ("bottom left", "bottom", "bottom right"),
 )
-MOST = 6  # shapes that are counted
+MOST = 4  # shapes that are counted
+MOST_MORE = 4  # questions about a picture behind the first one
 COLOR_OF = Wordings(
     (
         "What color is the {kind}?",
@@ -60,6 +62,8 @@ KIND_OF = Wordings(
         "Tell me what is {color}.",
         "The {color} shape is a what?",
         "Name the {color} shape.",
+        "Which shape has the color {color}?",
+        "Which one of them is {color}?",
     ),
     (
         "Can you tell me which shape is {color}?",
@@ -87,6 +91,8 @@ GROUND = Wordings(
         "Tell me the color of the background.",
         "The background is of which color?",
         "What is the colour behind the shapes?",
+        "Which color is behind it all?",
+        "Say the color behind the shapes.",
         "Background color?",
         "What is the background's color?",
     ),
@@ -172,61 +178,98 @@ def _spread(rng: random.Random, size: tuple[int, int], ground: str, count: int) 
     if count > 1:
         return [Shape(*look, *place) for look, place in zip(looks, slots(rng, size, count), strict=True)]
     side = min(size) * rng.uniform(0.22, 0.75)
-    x, y = (rng.uniform(side / 2 + 4, length - side / 2 - 4) for length in size)
+    x, y = (clear_place(rng, length / 2, (length - side) / 2 - 4) for length in size)
     return [Shape(*looks[0], x, y, side)]
 
 
-def _picture(image: Image.Image, question: str, answer: str, shapes: list[Shape]) -> Picture:
-    return Picture(image, question, answer, tuple((shape.name, shape.x, shape.y) for shape in shapes))
+@dataclass(frozen=True)
+class Canvas:
+    """Shapes on a background.  size: width and height in pixels."""
+
+    size: tuple[int, int]
+    ground: str
+    shapes: list[Shape]
+
+    def ask(self, rng: random.Random, turns: list[tuple[str, str]]) -> Picture:
+        """The canvas painted, with questions about it and their answers: the first one, then some others."""
+        image = paint_all(rng, self.size, self.ground, self.shapes)
+        marks = mark_all(self.size, self.ground, self.shapes)
+        more = rng.sample(turns[1:], min(len(turns) - 1, rng.randint(1, MOST_MORE)))
+        return Picture(image, *turns[0], marks, tuple(more))
+
+
+def _spread_canvas(rng: random.Random, soft_tokens: int, ground: str, count: int) -> Canvas:
+    size = canvas_size(rng, soft_tokens)
+    return Canvas(size, ground, _spread(rng, size, ground, count))
+
+
+def _looks_asked(rng: random.Random, split: Split, canvas: Canvas) -> list[tuple[str, str]]:
+    """Questions for colour and kind of each shape, all different, their number, and the background."""
+    shapes = canvas.shapes
+    asked = [(COLOR_OF.ask(rng, split, kind=shape.kind), shape.color) for shape in shapes]
+    asked += [(KIND_OF.ask(rng, split, color=shape.color), shape.kind) for shape in shapes]
+    asked += [(COUNT.ask(rng, split, what="shapes"), str(len(shapes)))]
+    return [*asked, (GROUND.ask(rng, split), canvas.ground)]
 
 
 def color(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     """The colour of a shape, one of up to four."""
-    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
-    shapes = _spread(rng, size, ground, rng.choice((1, 1, 2, 3, 4)))
-    question = COLOR_OF.ask(rng, split, kind=shapes[0].kind if rng.random() < 0.8 or shapes[1:] else "shape")
-    return _picture(paint_all(rng, size, ground, shapes), question, shapes[0].color, shapes)
+    canvas = _spread_canvas(rng, soft_tokens, draw_ground(rng), rng.choice((1, 1, 2, 3, 4)))
+    first, turns = canvas.shapes[0], _looks_asked(rng, split, canvas)
+    if len(canvas.shapes) == 1 and rng.random() < 0.2:
+        turns[0] = COLOR_OF.ask(rng, split, kind="shape"), first.color
+    return canvas.ask(rng, turns)
 
 
 def kind(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     """The kind of a shape, one of up to four, which its colour names."""
-    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
-    shapes = _spread(rng, size, ground, rng.choice((1, 1, 2, 3, 4)))
-    alone = len(shapes) == 1 and rng.random() < 0.6
-    question = (ONLY_KIND if alone else KIND_OF).ask(rng, split, color=shapes[0].color)
-    return _picture(paint_all(rng, size, ground, shapes), question, shapes[0].kind, shapes)
+    canvas = _spread_canvas(rng, soft_tokens, draw_ground(rng), rng.choice((1, 1, 2, 3, 4)))
+    first = canvas.shapes[0]
+    alone = len(canvas.shapes) == 1 and rng.random() < 0.6
+    question = (ONLY_KIND if alone else KIND_OF).ask(rng, split, color=first.color)
+    return canvas.ask(rng, [(question, first.kind), *_looks_asked(rng, split, canvas)])
 
 
 def ground(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     """The background's colour."""
-    size, answer = canvas_size(rng, soft_tokens), rng.choice(COLORS)
-    shapes = _spread(rng, size, answer, rng.randint(1, 3))
-    return _picture(paint_all(rng, size, answer, shapes), GROUND.ask(rng, split), answer, shapes)
+    canvas = _spread_canvas(rng, soft_tokens, rng.choice(COLORS), rng.randint(1, 3))
+    turns = _looks_asked(rng, split, canvas)
+    return canvas.ask(rng, [turns[-1], *turns[:-1]])
+
+
+def _looks_to_count(rng: random.Random, ground: str) -> tuple[list[tuple[str, str]], str]:
+    """Kinds and colours of shapes, and what some are called: all, those of a kind, of a colour and kind."""
+    asked = 0 if rng.random() < 0.06 else rng.randint(1, MOST)
+    others = rng.choice((0, 1, 1, 2))
+    (one, its), (second, hers) = _different(rng, ground, 2)
+    roll = rng.random()
+    if roll < 0.25:
+        return [(rng.choice((one, second)), rng.choice((its, hers))) for _ in range(max(asked, 1))], "shapes"
+    if roll < 0.5:
+        looks = [(one, rng.choice((its, hers))) for _ in range(asked)]
+        return looks + [(second, rng.choice((its, hers))) for _ in range(others)], plural(one)
+    looks = [(one, its)] * asked
+    looks += [rng.choice(((one, hers), (second, its), (second, hers))) for _ in range(others)]
+    return looks, f"{its} {plural(one)}"
+
+
+def _described(what: str, shapes: list[Shape]) -> int:
+    """How many of the shapes are 'shapes', 'stars' or 'red stars'."""
+    names = [("shapes", plural(shape.kind), f"{shape.color} {plural(shape.kind)}") for shape in shapes]
+    return sum(what in name for name in names)
 
 
 def count(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     """How many shapes, or of one kind, or of one colour and kind, among others that differ in one of them."""
     size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
-    asked = 0 if rng.random() < 0.06 else rng.randint(1, MOST)
-    others = rng.choice((0, 1, 1, 2, 2, 3))
-    (one, its), (second, hers) = _different(rng, ground, 2)
-    roll = rng.random()
-    if roll < 0.25:  # all shapes, whatever they are
-        asked, others = max(asked, 1), 0
-        looks = [(rng.choice((one, second)), rng.choice((its, hers))) for _ in range(asked)]
-        what = "shapes"
-    elif roll < 0.5:  # one kind in any colour
-        looks = [(one, rng.choice((its, hers))) for _ in range(asked)]
-        looks += [(second, rng.choice((its, hers))) for _ in range(others)]
-        what = plural(one)
-    else:
-        looks = [(one, its)] * asked
-        looks += [rng.choice(((one, hers), (second, its), (second, hers))) for _ in range(others)]
-        what = f"{its} {plural(one)}"
+    looks, first = _looks_to_count(rng, ground)
     places = slots(rng, size, max(len(looks), 1))
     shapes = [Shape(*look, *place) for look, place in zip(looks, places, strict=False)]
-    question = COUNT.ask(rng, split, what=what)
-    return _picture(paint_all(rng, size, ground, shapes), question, str(asked), shapes)
+    kinds = {plural(shape.kind) for shape in shapes}
+    names = {f"{shape.color} {plural(shape.kind)}" for shape in shapes}
+    others = sorted(({"shapes"} if shapes else set()) | kinds | names - {first})
+    turns = [(COUNT.ask(rng, split, what=what), str(_described(what, shapes))) for what in (first, *others)]
+    return Canvas(size, ground, shapes).ask(rng, [*turns, (GROUND.ask(rng, split), ground)])
 
 
 def place(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
@@ -234,21 +277,22 @@ def place(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
     chosen = rng.sample([(row, column) for row in range(3) for column in range(3)], rng.choice((1, 1, 2, 3)))
     third = size[0] / 3, size[1] / 3
-    shapes = []
+    shapes, turns = [], []
     for (row, column), look in zip(chosen, _different(rng, ground, len(chosen)), strict=True):
         side = min(third) * rng.uniform(0.5, 0.85)
-        off = [rng.uniform(-0.08, 0.08) * length for length in third]
-        shapes.append(Shape(*look, (column + 0.5) * third[0] + off[0], (row + 0.5) * third[1] + off[1], side))
-    what = rng.choice((shapes[0].kind, shapes[0].name))
-    row, column = chosen[0]
-    image = paint_all(rng, size, ground, shapes)
-    return _picture(image, PLACE.ask(rng, split, what=what), PLACES[row][column], shapes)
+        x, y = (
+            clear_place(rng, (at + 0.5) * length, 0.1 * length)
+            for at, length in zip((column, row), third, strict=True)
+        )
+        shapes.append(Shape(*look, x, y, side))
+        what = rng.choice((shapes[-1].kind, shapes[-1].name))
+        turns.append((PLACE.ask(rng, split, what=what), PLACES[row][column]))
+    canvas = Canvas(size, ground, shapes)
+    return canvas.ask(rng, [*turns, *_looks_asked(rng, split, canvas)])
 
 
-def relation(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
-    """Which shape is beside another, or on which side of it."""
-    size, ground = canvas_size(rng, soft_tokens), draw_ground(rng)
-    along = rng.choice(("x", "y"))
+def _in_a_line(rng: random.Random, size: tuple[int, int], ground: str, along: str) -> list[Shape]:
+    """Two or three shapes of different looks, from left to right (along x) or from top to bottom."""
     count = rng.choice((2, 2, 3))
     length, across = size if along == "x" else size[::-1]
     step = length / count
@@ -256,20 +300,27 @@ def relation(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
     for i, look in enumerate(_different(rng, ground, count)):
         side = min(step, across, length / 2) * rng.uniform(0.5, 0.75)
         free = (step - side) / 2 * 0.8
-        here = (i + 0.5) * step + rng.uniform(-free, free)
-        there = across / 2 + rng.uniform(-1, 1) * min((across - side) / 2 * 0.9, 0.2 * step)
+        here = clear_place(rng, (i + 0.5) * step, free)
+        there = clear_place(rng, across / 2, min((across - side) / 2 * 0.9, 0.2 * step))
         shapes.append(Shape(*look, *((here, there) if along == "x" else (there, here)), side))
-    before, after = rng.choice(SIDES[along])
-    first, second = shapes[:2] if rng.random() < 0.5 else shapes[-2:]
-    image = paint_all(rng, size, ground, shapes)
-    if rng.random() < 0.5:
-        flipped = rng.random() < 0.5
-        what, than = (second, first) if flipped else (first, second)
-        question = SIDE.ask(rng, split, what=what.kind, than=than.kind, one=before, other=after)
-        return _picture(image, question, SIDE_NAMES[along][flipped], shapes)
-    ends = [(before, shapes[1], shapes[0]), (after, shapes[-2], shapes[-1])]  # one shape only lies there
-    where, what, wanted = rng.choice(ends)
-    return _picture(image, NEIGHBOR.ask(rng, split, side=where, what=what.kind), wanted.kind, shapes)
+    return shapes
+
+
+def relation(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """Which shape is beside another, or on which side of it."""
+    size, ground, along = canvas_size(rng, soft_tokens), draw_ground(rng), rng.choice(("x", "y"))
+    shapes = _in_a_line(rng, size, ground, along)
+    turns = []
+    for first, second in pairwise(shapes):
+        for what, than, side in ((first, second, 0), (second, first, 1)):
+            before, after = rng.choice(SIDES[along])
+            question = SIDE.ask(rng, split, what=what.kind, than=than.kind, one=before, other=after)
+            turns.append((question, SIDE_NAMES[along][side]))
+    for i, beside, wanted in ((0, shapes[1], shapes[0]), (1, shapes[-2], shapes[-1])):  # one only lies there
+        side = rng.choice(SIDES[along])[i]
+        turns.append((NEIGHBOR.ask(rng, split, side=side, what=beside.kind), wanted.kind))
+    rng.shuffle(turns)
+    return Canvas(size, ground, shapes).ask(rng, turns)
 
 
 @dataclass(frozen=True)

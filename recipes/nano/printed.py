@@ -3,7 +3,6 @@
 Words are of the lexicon's split, so that those of held-out pictures never occur in training.
 """
 
-import math
 import random
 from collections.abc import Callable, Iterator
 
@@ -12,12 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from gemcut.errors import BadTraining
 from recipes.nano.drawing import (
     CELL,
-    COLORS,
     FONTS,
-    PALETTE,
+    Mark,
     Picture,
     Rgb,
-    canvas_size,
     colors_on,
     font,
     grids,
@@ -27,15 +24,16 @@ from recipes.nano.example import Split
 from recipes.nano.lexicon import Lexicon
 from recipes.nano.wordings import Wordings
 
-SMALLEST, LARGEST = 20, 48  # pixels of a font's em on a canvas of 70 soft tokens; more on larger ones
-ON_A_STRIP = 24  # the smallest em there: most training is on strips, and most reading is of larger letters
+SMALLEST, LARGEST = 48, 64  # pixels of a font's em
 TRIES = 1000
-BUDGET = 70
 LINE = 1.3  # a line's height in ems
+HEIGHT = 0.7  # of a letter's mark, in ems
 MIDDLE = 0.66  # ems from a line's top to the middle of an x
 MARGIN = 8
 WIDEST = 8.0  # columns by rows: text may stand on a long strip
-LEGIBLE = 70  # the least difference of luminance of letters and what is behind them
+PAGE = 70  # soft tokens from which on a canvas is a page, no strip
+PAPERS = ("white", "white", "white", "yellow", "pink")
+FULL = 24  # words on a full page, or fewer where they do not fit
 READ = Wordings(
     (
         "What does it say?",
@@ -88,69 +86,25 @@ VALUE = Wordings(
         "What does the chart show for {bar}?",
     ),
 )
-HIGHEST = Wordings(
-    (
-        "Which bar is the highest?",
-        "What is the highest bar?",
-        "Which bar is highest?",
-        "Which one has the highest value?",
-        "Name the highest bar.",
-        "Which bar has the greatest value?",
-    ),
-    ("Can you tell me which bar is the highest?", "Which bar reaches the highest?", "Find the highest bar."),
-)
-LOWEST = Wordings(
-    (
-        "Which bar is the lowest?",
-        "What is the lowest bar?",
-        "Which bar is lowest?",
-        "Which one has the lowest value?",
-        "Name the lowest bar.",
-        "Which bar has the smallest value?",
-    ),
-    ("Can you tell me which bar is the lowest?", "Which bar reaches the least?", "Find the lowest bar."),
-)
 LETTERS = "ABCDEFGH"
-LEAST_EM = 24  # of a chart's letters
 TOP = 10  # the value at the upper end of a chart's axis
-
-
-def luminance(color: str) -> float:
-    """How bright the colour looks, 0 to 255."""
-    red, green, blue = PALETTE[color]
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+UNIT = 26  # pixels from a value to the next one
+AXIS_LEFT, AXIS_TOP = 48, 56  # of a chart, in pixels
+AXIS_EM, NAME_EM = 22, 44  # of a chart's letters: the values at the axis, and the names on bars
+GAP = 6  # pixels between a bar and its name
+LEAST_ROWS = 7  # of soft tokens, that the axis and the names need
 
 
 def _ink_and_paper(rng: random.Random) -> tuple[Rgb, Rgb]:
-    """Colours of the letters and what is behind them: mostly dark on light, always far apart."""
-    roll = rng.random()
-    if roll < 0.4:
-        ink, paper = "black", "white"
-    elif roll < 0.55:
-        ink, paper = "white", "black"
-    else:
-        paper = rng.choice(("white", "white", "black", "yellow", "blue", rng.choice(COLORS)))
-        bright = luminance(paper)
-        ink = rng.choice([c for c in colors_on(paper) if abs(luminance(c) - bright) > LEGIBLE])
-    return tint(rng, ink), tint(rng, paper)
+    """Colours of the letters and what is behind them: dark on light."""
+    return tint(rng, "black"), tint(rng, rng.choice(PAPERS))
 
 
-def strip_size(rng: random.Random, soft_tokens: int) -> tuple[int, int]:
+def _text_size(rng: random.Random, soft_tokens: int) -> tuple[int, int]:
     """Width and height of a canvas for text, in pixels: wide, and two cells high where it can be."""
-    wide = [grid for grid in grids(soft_tokens, WIDEST) if grid[0] <= grid[1]]
+    wide = [grid for grid in grids(soft_tokens, WIDEST if soft_tokens < PAGE else 2.0) if grid[0] <= grid[1]]
     rows, columns = rng.choice([grid for grid in wide if grid[0] > 1] or wide)
     return columns * CELL, rows * CELL
-
-
-def _size_range(soft_tokens: int) -> tuple[int, int]:
-    """The smallest and largest em: as large in relation to the canvas for each budget.
-
-    Canvases below the smallest budget are pieces of a larger one: all sizes occur.
-    """
-    if soft_tokens < BUDGET:
-        return ON_A_STRIP, 2 * LARGEST
-    scale = math.sqrt(soft_tokens / BUDGET)
-    return round(SMALLEST * scale), round(LARGEST * scale)
 
 
 def _lines(
@@ -169,24 +123,21 @@ def _lines(
     return found
 
 
-def _marks(
-    letters: ImageFont.FreeTypeFont, lines: list[str], left: float, top: float
-) -> Iterator[tuple[str, float, float]]:
+def _marks(letters: ImageFont.FreeTypeFont, lines: list[str], left: float, top: float) -> Iterator[Mark]:
     """Each letter with the middle of its place on the line, at half the height of an x."""
     for i, line in enumerate(lines):
         for j, letter in enumerate(line):
-            x = left + (letters.getlength(line[:j]) + letters.getlength(line[: j + 1])) / 2
+            begin, end = letters.getlength(line[:j]), letters.getlength(line[: j + 1])
+            y = top + (i * LINE + MIDDLE) * letters.size
             if letter != " ":
-                yield letter, x, top + (i * LINE + MIDDLE) * letters.size
+                yield Mark(letter, left + (begin + end) / 2, y, end - begin, HEIGHT * letters.size)
 
 
 def _print(rng: random.Random, soft_tokens: int, question: str, say: Callable[[], list[str]]) -> Picture:
     """An image with what `say` gives printed on it, the answer; says anew until it fits the canvas."""
-    width, height = canvas_size(rng, soft_tokens) if soft_tokens >= BUDGET else strip_size(rng, soft_tokens)
-    low, high = _size_range(soft_tokens)
-    high = min(high, (height - MARGIN) / LINE)
+    width, height = _text_size(rng, soft_tokens)
     for _ in range(TRIES):
-        size = round(math.exp(rng.uniform(math.log(low), math.log(high))))
+        size = rng.randint(SMALLEST, LARGEST)
         letters = font(rng.choice(FONTS), size)
         lines = _lines(letters, say(), width - 2 * MARGIN, rng.random() < 0.3)
         if lines is not None and len(lines) * LINE * size <= height - MARGIN:
@@ -205,15 +156,19 @@ def _print(rng: random.Random, soft_tokens: int, question: str, say: Callable[[]
 
 
 def words(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
-    """One to three printed words; some with a capital, some all in capitals."""
+    """One or two printed words."""
     lexicon = Lexicon(rng, split)
+    return _print(rng, soft_tokens, READ.ask(rng, split), lambda: lexicon.words(rng.randint(1, 2)))
+
+
+def full_page(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
+    """About as many words as fit, up to FULL: a tower learns more on so much text than on a word or two."""
+    lexicon, left = Lexicon(rng, split), FULL + 1
 
     def say() -> list[str]:
-        found = lexicon.words(rng.choice((1, 1, 2, 2, 3)))
-        roll = rng.random()
-        if roll < 0.1:
-            return [word.upper() for word in found]
-        return [word.capitalize() for word in found] if roll < 0.25 else found
+        nonlocal left
+        left = max(1, left - 1)
+        return lexicon.words(left)
 
     return _print(rng, soft_tokens, READ.ask(rng, split), say)
 
@@ -226,49 +181,57 @@ def numbers(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
 
 
 def draw_chart(rng: random.Random, size: tuple[int, int], bars: dict[str, int]) -> Image.Image:
-    """The bars over their letters, with an axis of values at the left."""
-    width, height = size
-    dark = rng.random() < 0.2
-    ink, paper = tint(rng, "white" if dark else "black"), tint(rng, "black" if dark else "white")
+    """The bars with their letters on them, and an axis of values at the left."""
+    ink, paper = tint(rng, "black"), tint(rng, "white")
     image = Image.new("RGB", size, paper)
     pen = ImageDraw.Draw(image)
-    em = round(max(LEAST_EM, min(size) / 14))
-    letters = font(rng.choice(("Sans", "Sans-Bold", "Serif", "SansMono-Bold")), em)
-    left, right, top, foot = 2 * em, width - 8, em, height - round(1.7 * em)
-    unit = (foot - top) / TOP
-    for value in range(0, TOP + 1, rng.choice((1, 2)) if unit >= em else 2):
-        y = round(foot - value * unit)
-        pen.line((left, y, right, y), tint(rng, "gray"), 1)
+    small, large, right = font("Sans", AXIS_EM), font(rng.choice(FONTS), NAME_EM), size[0] - MARGIN
+    foot = AXIS_TOP + TOP * UNIT
+    for value in range(0, TOP + 1, rng.choice((1, 2))):
+        y = foot - value * UNIT
+        pen.line((AXIS_LEFT, y, right, y), tint(rng, "gray"), 1)
         if value % 2 == 0:
-            pen.text((left - 6, y), str(value), ink, letters, anchor="rm")
-    step = (right - left) / len(bars)
-    seen = [c for c in colors_on("black" if dark else "white") if c != "gray"]
+            pen.text((AXIS_LEFT - 6, y), str(value), ink, small, anchor="rm")
+    seen = [c for c in colors_on("white") if c != "gray"]
     colors = rng.sample(seen, len(bars)) if rng.random() < 0.6 else [rng.choice(seen)] * len(bars)
-    wide = step * rng.uniform(0.45, 0.75)
-    for i, ((name, value), color) in enumerate(zip(bars.items(), colors, strict=True)):
-        middle = left + (i + 0.5) * step
-        if value:
-            pen.rectangle(
-                (round(middle - wide / 2), round(foot - value * unit), round(middle + wide / 2), foot),
-                tint(rng, color),
-            )
-        pen.text((middle, foot + 6), name, ink, letters, anchor="ma")
-    pen.line((left, top, left, foot), ink, 3)
-    pen.line((left, foot, right, foot), ink, 3)
+    share = rng.uniform(0.45, 0.75)
+    for (name, value), color, (middle, step) in zip(bars.items(), colors, _columns(size, bars), strict=True):
+        wide = step * share
+        sides = round(middle - wide / 2), round(middle + wide / 2)
+        top = foot - value * UNIT
+        pen.rectangle((sides[0], top, sides[1], foot), tint(rng, color))
+        pen.text((middle, top - GAP), name, ink, large, anchor="ms")
+    pen.line((AXIS_LEFT, AXIS_TOP, AXIS_LEFT, foot), ink, 3)
+    pen.line((AXIS_LEFT, foot, right, foot), ink, 3)
     return image
 
 
+def _columns(size: tuple[int, int], bars: dict[str, int]) -> list[tuple[float, float]]:
+    """The middle of each bar and the room for it, in pixels."""
+    step = (size[0] - MARGIN - AXIS_LEFT) / len(bars)
+    return [(AXIS_LEFT + (i + 0.5) * step, step) for i in range(len(bars))]
+
+
+def _chart_marks(size: tuple[int, int], bars: dict[str, int]) -> Iterator[Mark]:
+    """The letter on each bar, with the bar's value."""
+    for (name, value), (middle, _) in zip(bars.items(), _columns(size, bars), strict=True):
+        high = HEIGHT * NAME_EM
+        top = AXIS_TOP + (TOP - value) * UNIT
+        yield Mark(name, middle, top - GAP - high / 2, high, high, value)
+
+
 def bar_chart(rng: random.Random, split: Split, soft_tokens: int) -> Picture:
-    """A bar's value, from 0 to 10, or which bar is the highest or the lowest."""
-    size = canvas_size(rng, soft_tokens, 1.6)
-    first = rng.randrange(len(LETTERS) - 4)
-    names = LETTERS[first : first + rng.randint(3, 5)]
-    values = rng.sample(range(1, TOP + 1), len(names))  # different ones: one is the highest
-    bars = dict(zip(names, values, strict=True))
+    """The value of a bar, from 1 to 10."""
+    wide = [grid for grid in grids(soft_tokens, 1.6) if LEAST_ROWS <= grid[0] <= grid[1]]
+    if not wide:
+        raise BadTraining(
+            f"a canvas of {soft_tokens} soft tokens is too small for a chart; take {PAGE} or more"
+        )
+    rows, columns = rng.choice(wide)
+    size = columns * CELL, rows * CELL
+    first, count = rng.randrange(len(LETTERS) - 3), rng.randint(3, 4)
+    bars = {name: rng.randint(1, TOP) for name in LETTERS[first : first + count]}
     image = draw_chart(rng, size, bars)
-    roll = rng.random()
-    if roll < 0.6:
-        name = rng.choice(names)
-        return Picture(image, VALUE.ask(rng, split, bar=name), str(bars[name]))
-    extreme, wordings = (max, HIGHEST) if roll < 0.8 else (min, LOWEST)
-    return Picture(image, wordings.ask(rng, split), extreme(bars, key=bars.__getitem__))
+    turns = [(VALUE.ask(rng, split, bar=name), str(value)) for name, value in bars.items()]
+    rng.shuffle(turns)
+    return Picture(image, *turns[0], tuple(_chart_marks(size, bars)), tuple(turns[1:]))

@@ -92,9 +92,13 @@ SLIDE = Wordings(
     ("Can you tell me whether the tone rises or falls?", "Does the sound rise or fall?"),
 )
 LOW_HZ, HIGH_HZ = (120, 320), (900, 2200)
-MOST_BEEPS, MOST_DIGITS = 6, 5
+MOST_BEEPS, MOST_DIGITS = 4, 5
 PLAIN = 0.25  # share of clips without noise
 NOISE_DB = (5, 30)  # signal over noise
+STRETCH = (0.88, 1.14)  # of the length of a take in training
+Marks = tuple[tuple[str, float, float], ...]
+Said = tuple[Samples, Marks]
+HEARD = ("low", "high", "rises", "falls", *(f"beep {i + 1}" for i in range(MOST_BEEPS)))
 
 Voices = Literal["seen", "unseen"]
 
@@ -104,12 +108,15 @@ class Clip:
     """Mono sound at 16 kHz, a question about it, and the answer that is right.
 
     samples: (n,) float32 in [-1, 1].  voice: of espeak-ng, None for tones.
+    marks: for a trainer that teaches the audio tower before the model asks it: each word that is said, and
+    what a tone is (see HEARD), with the seconds at which it begins and ends.
     """
 
     samples: Samples
     question: str
     answer: str
     voice: str | None
+    marks: Marks
 
 
 def _silence(rng: random.Random, shortest_s: float, longest_s: float) -> Samples:
@@ -137,8 +144,8 @@ def _noise(rng: random.Random, count: int) -> Samples:
 
 
 def recorded(rng: random.Random, pieces: list[Samples]) -> Samples:
-    """The pieces one after the other, with some silence around, mostly with noise, at some volume."""
-    whole = np.concatenate([_silence(rng, 0.05, 0.35), *pieces, _silence(rng, 0.1, 0.35)])
+    """The pieces one after the other, mostly with noise, at some volume."""
+    whole = np.concatenate(pieces)
     if rng.random() >= PLAIN:
         sound = np.concatenate(pieces)
         power = float(np.mean(sound[sound != 0] ** 2))
@@ -147,31 +154,53 @@ def recorded(rng: random.Random, pieces: list[Samples]) -> Samples:
     return whole * np.float32(gain / max(float(np.abs(whole).max()), 1e-6))
 
 
-def _said(rng: random.Random, split: Split, bank: Bank, voice: str, words: list[str]) -> Samples:
-    pieces: list[Samples] = []
+def _said(rng: random.Random, split: Split, bank: Bank, voice: str, words: list[str]) -> Said:
+    """The words with small pauses; in training a little faster or slower than the bank's takes."""
+    pieces, marks, end = [_before(rng)], [], 0
+    stretch = rng.uniform(*STRETCH) if split == "train" else 1.0
     for word in words:
-        pieces += [bank.take(rng, split, voice, word), _silence(rng, 0.04, 0.3)]
-    return recorded(rng, pieces[:-1])
+        begin = sum(map(len, pieces))
+        pieces += [_stretched(bank.take(rng, split, voice, word), stretch)]
+        end = sum(map(len, pieces))
+        marks.append((word, begin / RATE_HZ, end / RATE_HZ))
+        pieces.append(_silence(rng, 0.04, 0.3))
+    return recorded(rng, [*pieces[:-1], _behind(rng)]), tuple(marks)
+
+
+def _before(rng: random.Random) -> Samples:
+    return _silence(rng, 0.05, 0.35)
+
+
+def _behind(rng: random.Random) -> Samples:
+    return _silence(rng, 0.1, 0.35)
+
+
+def _stretched(samples: Samples, factor: float) -> Samples:
+    """As if played slower (factor above 1) or faster: another speed, pitch and size of the speaker."""
+    at = np.arange(int(len(samples) * factor)) / factor
+    return np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
 
 
 def word(rng: random.Random, split: Split, bank: Bank, voice: str) -> Clip:
     """One word of the vocabulary."""
     said = rng.choice(VOCABULARY)
-    return Clip(_said(rng, split, bank, voice, [said]), SAID.ask(rng, split), said, voice)
+    samples, marks = _said(rng, split, bank, voice, [said])
+    return Clip(samples, SAID.ask(rng, split), said, voice, marks)
 
 
 def words(rng: random.Random, split: Split, bank: Bank, voice: str) -> Clip:
     """Two or three words with small pauses."""
     said = rng.choices(VOCABULARY, k=rng.choice((2, 2, 3)))
-    return Clip(_said(rng, split, bank, voice, said), SAID.ask(rng, split), " ".join(said), voice)
+    samples, marks = _said(rng, split, bank, voice, said)
+    return Clip(samples, SAID.ask(rng, split), " ".join(said), voice, marks)
 
 
 def digits(rng: random.Random, split: Split, bank: Bank, voice: str) -> Clip:
     """One to five digits, which the answer writes as digits: 4 0 7."""
     said = [rng.randrange(10) for _ in range(rng.randint(1, MOST_DIGITS))]
-    samples = _said(rng, split, bank, voice, [DIGITS[digit] for digit in said])
+    samples, marks = _said(rng, split, bank, voice, [DIGITS[digit] for digit in said])
     question = (DIGITS_SAID if rng.random() < 0.7 else SAID).ask(rng, split)
-    return Clip(samples, question, " ".join(map(str, said)), voice)
+    return Clip(samples, question, " ".join(map(str, said)), voice, marks)
 
 
 def tone(rng: random.Random, hertz: tuple[float, float], seconds: float) -> Samples:
@@ -184,21 +213,30 @@ def tone(rng: random.Random, hertz: tuple[float, float], seconds: float) -> Samp
     return ((np.sin(turns) + rng.uniform(0, 0.3) * np.sin(2 * turns)) * 0.6 * edge).astype(np.float32)
 
 
+def _sounding(rng: random.Random, tones: list[Samples], names: list[str]) -> Said:
+    """The tones with pauses, each marked with its name."""
+    pieces, marks = [_before(rng)], []
+    for sound, name in zip(tones, names, strict=True):
+        begin = sum(map(len, pieces))
+        pieces += [sound, _silence(rng, 0.12, 0.25)]
+        marks.append((name, begin / RATE_HZ, (begin + len(sound)) / RATE_HZ))
+    return recorded(rng, [*pieces[:-1], _behind(rng)]), tuple(marks)
+
+
 def pitch(rng: random.Random, split: Split) -> Clip:
     """A tone far below or far above the middle."""
     answer = rng.choice(("low", "high"))
     hertz = rng.uniform(*(LOW_HZ if answer == "low" else HIGH_HZ))
-    samples = recorded(rng, [tone(rng, (hertz, hertz), rng.uniform(0.25, 1))])
-    return Clip(samples, PITCH.ask(rng, split), answer, None)
+    samples, marks = _sounding(rng, [tone(rng, (hertz, hertz), rng.uniform(0.25, 1))], [answer])
+    return Clip(samples, PITCH.ask(rng, split), answer, None, marks)
 
 
 def beeps(rng: random.Random, split: Split) -> Clip:
-    """One to six beeps of one kind."""
-    count, hertz = rng.randint(1, MOST_BEEPS), rng.uniform(300, 1800)
-    length, pieces = rng.uniform(0.08, 0.2), []
-    for _ in range(count):
-        pieces += [tone(rng, (hertz, hertz), length), _silence(rng, 0.12, 0.25)]
-    return Clip(recorded(rng, pieces[:-1]), BEEPS.ask(rng, split), str(count), None)
+    """One to four beeps of one kind; each is marked with its number."""
+    count, hertz, length = rng.randint(1, MOST_BEEPS), rng.uniform(300, 1800), rng.uniform(0.08, 0.2)
+    tones = [tone(rng, (hertz, hertz), length) for _ in range(count)]
+    samples, marks = _sounding(rng, tones, [f"beep {i + 1}" for i in range(count)])
+    return Clip(samples, BEEPS.ask(rng, split), str(count), None, marks)
 
 
 def slide(rng: random.Random, split: Split) -> Clip:
@@ -206,8 +244,9 @@ def slide(rng: random.Random, split: Split) -> Clip:
     low = rng.uniform(200, 800)
     ends = (low, low * rng.uniform(1.5, 2.8))
     answer = rng.choice(("rises", "falls"))
-    samples = recorded(rng, [tone(rng, ends if answer == "rises" else ends[::-1], rng.uniform(0.4, 1.2))])
-    return Clip(samples, SLIDE.ask(rng, split), answer, None)
+    sound = tone(rng, ends if answer == "rises" else ends[::-1], rng.uniform(0.4, 1.2))
+    samples, marks = _sounding(rng, [sound], [answer])
+    return Clip(samples, SLIDE.ask(rng, split), answer, None, marks)
 
 
 SPOKEN: dict[str, tuple[Callable[[random.Random, Split, Bank, str], Clip], float]] = {

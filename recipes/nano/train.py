@@ -17,18 +17,19 @@ import torch
 import gemcut
 from gemcut.checkpoint.config_file import generation_config_json
 from gemcut.checkpoint.write import write_checkpoint
-from gemcut.config import GenerationConfig
+from gemcut.config import GenerationConfig, ModelConfig
 from gemcut.errors import BadTraining
 from gemcut.model.gemma4 import Gemma4
-from gemcut.train.batches import Shape
+from gemcut.train.batches import Shape, Texts
 from gemcut.train.copying import plant_copying
 from gemcut.train.examples import Examples, read_examples
 from gemcut.train.initial import initialise
 from gemcut.train.log import TrainingLog
 from gemcut.train.loop import Options, Phase, Training
+from gemcut.train.objective import compiled, mean_loss
 from gemcut.train.optimiser import Rates
 from gemcut.train.schedule import Budget, Schedule
-from recipes.nano.config import nano_config
+from recipes.nano.config import text_config
 
 PACKAGED = Path(gemcut.__file__).parent / "nano"
 SHAPE = Shape(groups=6, tokens=512, learnt=192)
@@ -57,15 +58,15 @@ def train(command: TrainCommand) -> None:
     """Trains nano and writes its model folder.  Raises BadTraining where data or state cannot be used."""
     folder = command.folder
     torch.set_flush_denormal(True)
-    config = nano_config(folder / "tokenizer")
+    config = text_config(folder / "tokenizer")
     model = Gemma4(config)
     initialise(model, command.seed)
     plant_copying(model, command.seed)
     model.to(command.device)
     phases = (
-        Phase("copying", fitting(read_examples(folder / "copying.npz"), SHAPE), COPYING_UNTIL),
-        Phase("all", fitting(read_examples(folder / "all.npz"), SHAPE), ALL_UNTIL),
-        Phase("practice", fitting(read_examples(folder / "practice.npz"), SHAPE), 1.0),
+        Phase("copying", texts(folder / "copying.npz", config), COPYING_UNTIL),
+        Phase("all", texts(folder / "all.npz", config), ALL_UNTIL),
+        Phase("practice", texts(folder / "practice.npz", config), 1.0),
     )
     options = Options(
         shape=SHAPE,
@@ -73,9 +74,9 @@ def train(command: TrainCommand) -> None:
         budget=Budget(minutes=command.minutes),
         schedule=SCHEDULE,
         seed=command.seed,
-        compiled=command.compiled and _can_compile(),
     )
-    training = Training(model, phases, options)
+    loss_of = compiled(mean_loss) if command.compiled and can_compile() else mean_loss
+    training = Training(model, phases, options, loss_of)
     state = folder / "state.pt"
     if command.resume:
         training.resume(state)
@@ -100,17 +101,27 @@ def train(command: TrainCommand) -> None:
     training.save(state)
     export(model, folder / "tokenizer", folder / "model")
     if command.package:
-        for file in sorted((folder / "model").iterdir()):
-            shutil.copy(file, PACKAGED / file.name)
+        package(folder / "model")
     print(f"nano: written to {PACKAGED if command.package else folder / 'model'}", file=sys.stderr)
 
 
-def _can_compile() -> bool:
+def package(model: Path) -> None:
+    """Puts a model folder to where gemcut finds nano."""
+    for file in sorted(model.iterdir()):
+        shutil.copy(file, PACKAGED / file.name)
+
+
+def can_compile() -> bool:
     """Whether torch.compile has its C++ compiler; says so where it does not."""
     if any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return True
     print("nano: there is no C++ compiler, so every update takes half as long again", file=sys.stderr)
     return False
+
+
+def texts(file: Path, config: ModelConfig) -> Texts:
+    """The examples of a file that fit into a row."""
+    return Texts(fitting(read_examples(file), SHAPE), config.text.vocab_size)
 
 
 def fitting(examples: Examples, shape: Shape) -> Examples:

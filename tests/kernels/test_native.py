@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gemcut.kernels.native import SERVED_ROWS, Native, native_for
+from gemcut.kernels.native import MOST_ROWS, Native, native_for
 from gemcut.kernels.norm import rms_norm
 
 
@@ -18,7 +18,7 @@ def test_few_rows_in_bfloat16_on_the_cpu_without_gradients_are_for_native_code(b
     row = zeros(1, 64)
     with torch.inference_mode():
         assert native_for(row, zeros(64)) is built
-        assert native_for(zeros(SERVED_ROWS + 1, 64)) is None
+        assert native_for(zeros(MOST_ROWS + 1, 64)) is None
         for other in (row.float(), row.to("meta")):
             assert native_for(row, other) is None
             assert native_for(other, row) is None

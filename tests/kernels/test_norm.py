@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gemcut.kernels.native import SERVED_ROWS, Native
+from gemcut.kernels.native import MOST_ROWS, Native
 from gemcut.kernels.norm import norm_rotate, rms_norm, rotate
 
 EPS = 1e-6
@@ -57,7 +57,7 @@ def test_infinity_and_nan_stay(built: Native) -> None:
     assert not out[1, :5].any()
 
 
-@pytest.mark.parametrize("rows", [1, SERVED_ROWS, SERVED_ROWS + 1])
+@pytest.mark.parametrize("rows", [1, MOST_ROWS, MOST_ROWS + 1])
 def test_whatever_form_is_chosen_gives_the_definition(rows: int) -> None:
     x, weight = normal(rows, 2, 32), normal(32, seed=1)
     wide = x.double()

@@ -73,6 +73,7 @@ def test_the_same_seed_gives_the_same_bank(bank: Bank) -> None:
 @needs_espeak
 @pytest.mark.usefixtures("few_words")
 def test_the_answer_is_what_was_said(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech, "STRETCH", (1.0, 1.0))
     monkeypatch.setattr(
         speech, "recorded", lambda rng, pieces: np.concatenate([*pieces, np.zeros(9, np.float32)])
     )

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from gemcut.model.gemma4 import Gemma4
-from gemcut.train.batches import Shape
+from gemcut.train.batches import Shape, Texts
 from gemcut.train.examples import Examples, from_lists
 from gemcut.train.initial import initialise
 from gemcut.train.loop import Options, Phase, Training
+from gemcut.train.objective import mean_loss
 from gemcut.train.optimiser import Rates
 from gemcut.train.schedule import Budget, Schedule
 from tests.parity.tiny import EDGE, FULL, SLIDING, model_config
@@ -43,12 +44,20 @@ def small_examples(count: int, seed: int = 0) -> Examples:
     return from_lists(rows)
 
 
+def texts(examples: Examples) -> Texts:
+    """Batches of them for the small model."""
+    return Texts(examples, SMALL.vocab_size)
+
+
 def small_options(steps: int, seed: int = 0) -> Options:
     schedule = Schedule(warm_up=2, decay_from=0.5)
     return Options(shape=SHAPE, rates=RATES, budget=Budget(steps=steps), schedule=schedule, seed=seed)
 
 
-def small_training(steps: int, seed: int = 0) -> Training:
+def small_training(steps: int, seed: int = 0) -> Training[Gemma4]:
     torch.set_num_threads(1)
-    phases = (Phase("first", small_examples(30), 0.4), Phase("second", small_examples(30, seed=1), 1.0))
-    return Training(small_model(), phases, small_options(steps, seed))
+    phases = (
+        Phase("first", texts(small_examples(30)), 0.4),
+        Phase("second", texts(small_examples(30, seed=1)), 1.0),
+    )
+    return Training(small_model(), phases, small_options(steps, seed), mean_loss)

@@ -6,8 +6,9 @@ import torch
 
 from gemcut.errors import BadTraining
 from gemcut.train.loop import Phase, Training
+from gemcut.train.objective import mean_loss
 from gemcut.train.schedule import Budget, Schedule
-from tests.train.runs import SHAPE, small_examples, small_model, small_options, small_training
+from tests.train.runs import SHAPE, small_examples, small_model, small_options, small_training, texts
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
@@ -32,9 +33,17 @@ def test_phases_follow_each_other() -> None:
     assert [report.phase for report in small_training(steps=10).steps()] == ["first"] * 4 + ["second"] * 6
 
 
+def test_a_rate_falls_over_its_phase() -> None:
+    phase = Phase("only", texts(small_examples(4)), 0.6, rate=1.0, last_rate=0.2)
+    assert [phase.rate_at(progress, 0.2) for progress in (0.2, 0.4, 0.6)] == pytest.approx([1.0, 0.6, 0.2])
+    assert replace(phase, last_rate=None).rate_at(0.4, 0.2) == 1.0
+
+
 def test_a_small_model_learns_a_few_examples_by_heart() -> None:
     torch.set_num_threads(1)
-    training = Training(small_model(), (Phase("only", small_examples(4), 1.0),), small_options(steps=80))
+    training = Training(
+        small_model(), (Phase("only", texts(small_examples(4)), 1.0),), small_options(steps=80), mean_loss
+    )
     losses = [report.loss for report in training.steps()]
     assert losses[0] > 3
     assert losses[-1] < 0.05
@@ -44,7 +53,7 @@ def test_frozen_weights_stay() -> None:
     training = small_training(steps=3)
     frozen = training.model.model.language_model.embed_tokens.weight.requires_grad_(False)
     before = frozen.clone()
-    again = Training(training.model, training.phases, training.options)
+    again = Training(training.model, training.phases, training.options, mean_loss)
     list(again.steps())
     assert torch.equal(frozen, before)
 
@@ -76,19 +85,19 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
 def test_unusable_options_are_refused(changed: dict[str, object], said: str) -> None:
     options = replace(small_options(steps=10), **changed)  # type: ignore[arg-type]
     with pytest.raises(BadTraining, match=said):
-        Training(small_model(), (Phase("only", small_examples(4), 1.0),), options)
+        Training(small_model(), (Phase("only", texts(small_examples(4)), 1.0),), options, mean_loss)
 
 
 def test_unusable_phases_are_refused() -> None:
-    model, options, examples = small_model(), small_options(steps=10), small_examples(4)
+    model, options, examples = small_model(), small_options(steps=10), texts(small_examples(4))
     with pytest.raises(BadTraining, match="at least one phase"):
-        Training(model, (), options)
+        Training(model, (), options, mean_loss)
     with pytest.raises(BadTraining, match="the last must be 1.0"):
-        Training(model, (Phase("a", examples, 0.5),), options)
+        Training(model, (Phase("a", examples, 0.5),), options, mean_loss)
     with pytest.raises(BadTraining, match="the ends must rise"):
-        Training(model, (Phase("a", examples, 1.0), Phase("b", examples, 1.0)), options)
+        Training(model, (Phase("a", examples, 1.0), Phase("b", examples, 1.0)), options, mean_loss)
     with pytest.raises(BadTraining, match="asks for a gradient"):
-        Training(small_model().requires_grad_(False), (Phase("a", examples, 1.0),), options)
+        Training(small_model().requires_grad_(False), (Phase("a", examples, 1.0),), options, mean_loss)
 
 
 def test_a_loss_that_is_no_number_stops_the_run() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -46,3 +48,24 @@ def test_rates_out_of_range_are_refused() -> None:
         Rates(matrices=-1, embeddings=0.1, others=0.1, decay=0.0).check()
     with pytest.raises(BadTraining, match="momentum=1"):
         Rates(matrices=0.1, embeddings=0.1, others=0.1, decay=0.0, momentum=1.0).check()
+    with pytest.raises(BadTraining, match="slowed="):
+        Rates(matrices=0.1, embeddings=0.1, others=0.1, decay=0.0, slowed=("q", 0.0)).check()
+
+
+def test_a_part_may_learn_slower() -> None:
+    """Matrices of one shape and vectors, some of them at a tenth of the rates."""
+    rates = replace(RATES, slowed=("inner", 0.1), decay=0.0)
+    weights = {name: nn.Parameter(torch.zeros(6, 6)) for name in ("outer.a", "inner.a")}
+    weights |= {name: nn.Parameter(torch.zeros(6)) for name in ("outer.b", "inner.b")}
+    for weight in weights.values():
+        weight.grad = torch.eye(6) if weight.ndim == 2 else torch.ones(6)
+    Optimiser(weights.items(), rates).step(1.0)
+    for part in "ab":
+        torch.testing.assert_close(weights[f"outer.{part}"], 10 * weights[f"inner.{part}"])
+
+
+def test_weights_outside_the_loss_stay() -> None:
+    """Also where the rates take something off every matrix."""
+    weight = nn.Parameter(torch.ones(4, 4))
+    Optimiser([("a", weight)], replace(RATES, decay=0.5)).step(1.0)
+    assert torch.equal(weight, torch.ones(4, 4))

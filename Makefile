@@ -1,9 +1,10 @@
-# make demo   shows what nano, the model in the package, does
-# make test   linter, types, tests
+# make demo      shows what nano, the model in the package, does
+# make test      linter, types, tests
+# make clients   clients that others wrote, on a real server
 # Each sets up .venv first, and again only after pyproject.toml or constraints.txt changed.
 
 PYTHON ?= python3
-.PHONY: demo test
+.PHONY: demo test clients
 
 demo: .venv/installed
 	@.venv/bin/python examples/demo.py
@@ -13,6 +14,9 @@ test: .venv/installed-for-tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
+
+clients: .venv/installed-for-tests build/clients/agents/installed build/clients/crewai/installed
+	GEMCUT_CLIENTS=build/clients .venv/bin/pytest tests/clients
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -29,3 +33,11 @@ test: .venv/installed-for-tests
 	@echo "installing into .venv, with what the tests need (the first time takes minutes: torch is large)"
 	@.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test]' >.venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
 	@touch .venv/installed $@
+
+# virtual environments of clients that quarrel with .venv and with each other; the lists are whole
+build/clients/%/installed: tests/clients/%.txt | .venv/bin/python
+	@echo "installing $< into $(@D)"
+	@.venv/bin/python -m venv --clear --without-pip $(@D)
+	@.venv/bin/python -m pip --python $(@D)/bin/python install --quiet --no-deps --no-compile -r $< >$(@D)/pip.log 2>&1 || \
+		{ cat $(@D)/pip.log; exit 1; }
+	@touch $@

@@ -10,15 +10,30 @@ if TYPE_CHECKING:
     from gemcut import errors
     from gemcut.api import Gemma
     from gemcut.engine.sampling_params import SamplingParams
+    from gemcut.mcp_server import McpServer
     from gemcut.media.video import VideoOptions
     from gemcut.prompt.media import MediaOptions
-    from gemcut.prompt.messages import Message
+    from gemcut.prompt.messages import MediaPart, Message
+    from gemcut.toolbox import AgentTool
 
-__all__ = ["Gemma", "MediaOptions", "Message", "SamplingParams", "VideoOptions", "errors"]
+__all__ = [
+    "AgentTool",
+    "Gemma",
+    "McpServer",
+    "MediaOptions",
+    "MediaPart",
+    "Message",
+    "SamplingParams",
+    "VideoOptions",
+    "errors",
+]
 
 _HOMES = {
+    "AgentTool": "gemcut.toolbox",
     "Gemma": "gemcut.api",
+    "McpServer": "gemcut.mcp_server",
     "MediaOptions": "gemcut.prompt.media",
+    "MediaPart": "gemcut.prompt.messages",
     "Message": "gemcut.prompt.messages",
     "SamplingParams": "gemcut.engine.sampling_params",
     "VideoOptions": "gemcut.media.video",

@@ -4,35 +4,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
+from gemcut.agent import Agent, AgentOptions
 from gemcut.engine.constraint import reply_grammar
-from gemcut.engine.generator import Generator
-from gemcut.engine.logprobs import TokenLogprobs
+from gemcut.engine.generator import Choosing, Generator
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import Token, check_prompt
+from gemcut.engine.occupancy import Occupancy
 from gemcut.engine.options import EngineOptions
 from gemcut.engine.sampling_params import SamplingParams
+from gemcut.engine.scheduler import Limits
 from gemcut.engine.stop_conditions import StopConditions
 from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import BadSampling, BatchFailed, EngineFailed, GemcutError, PromptError
+from gemcut.live import LiveReply
 from gemcut.load import Dtype, Loaded, load
-from gemcut.many import Question, ReplyOptions, in_turn, shown, until
+from gemcut.many import AnswerOptions, Question, ReplyOptions, in_turn, shown, until
 from gemcut.model.step import whole_sequences
-from gemcut.prompt.assemble import Prompt, PromptFormat, assemble
+from gemcut.prompt.assemble import Prompt, PromptFormat, assemble, check_length
 from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.latest import Latest
 from gemcut.prompt.media import KEPT_BYTES, MediaOptions, MediaReader, Read
 from gemcut.prompt.messages import Conversation, with_media
-from gemcut.prompt.parse import ReplyParser
-from gemcut.prompt.text_stream import TextStream
 from gemcut.prompt.tokenizer import Tokenizer
+from gemcut.prompt.tool_grammar import FREE_CALLS, CallRules
 from gemcut.prompt.tools import Tools
-from gemcut.reply import Clock, Completion, Delta, Finish, Reply, Usage, deltas_of, whole_reply
+from gemcut.reply import Clock, Completion, CompletionReader, Delta, Reply, ReplyReader, whole_reply
+from gemcut.toolbox import Callables
 
 
 class Gemma:
@@ -79,6 +83,15 @@ class Gemma:
         """The memory for keys and values; its `lines()` tell what fits.  Raises BadOption for too little."""
         return self._generator.memory
 
+    @property
+    def limits(self) -> Limits:
+        """How much runs at once."""
+        return self._generator.limits
+
+    def occupancy(self) -> Occupancy:
+        """How full the engine is at this moment, which starts it."""
+        return self._generator.occupancy()
+
     def close(self) -> None:
         """Ends the engine; whoever waits for tokens gets EngineFailed."""
         self._generator.close()
@@ -105,7 +118,7 @@ class Gemma:
         Raises PromptError, BadMedia.
         """
         options = MediaOptions() if media is None else media
-        reader = MediaReader(self.config, options, self._read_media)
+        reader = MediaReader(self.config, options, self._read_media, options.open_url)
         form = PromptFormat(self._loaded.tokenizer, self._loaded.template, reader)
         return assemble(messages, tools, think, form, trust_control_tokens)
 
@@ -123,6 +136,7 @@ class Gemma:
         regex: str | None = None,
         grammar: str | None = None,
         constrain_tools: bool = True,
+        calls: CallRules | None = None,
         sampling: SamplingParams | None = None,
     ) -> Reply:
         """The model's whole answer; see `stream`.  With n above 1, the first of so many."""
@@ -135,6 +149,7 @@ class Gemma:
             regex=regex,
             grammar=grammar,
             constrain_tools=constrain_tools,
+            calls=calls,
             sampling=sampling,
         )
 
@@ -152,6 +167,7 @@ class Gemma:
         regex: str | None = None,
         grammar: str | None = None,
         constrain_tools: bool = True,
+        calls: CallRules | None = None,
         sampling: SamplingParams | None = None,
     ) -> Iterator[Delta]:
         """The model's answer piece by piece, the last piece saying how it ended.
@@ -163,6 +179,7 @@ class Gemma:
         schema, regex, grammar: what the answer's text must follow, one of them: a JSON schema or a pydantic
         model, a regular expression for the whole text, a context-free grammar in Lark's syntax. Thoughts come
         before it.  constrain_tools: whether calls can only be those that the tools declare.
+        calls: how many of them there may or must be, and of which tools; None leaves that to the model.
         sampling: None takes the model's own defaults.
         Raises PromptError, BadMedia, BadConstraint and BadSampling before the first piece.
         """
@@ -177,6 +194,7 @@ class Gemma:
             regex=regex,
             grammar=grammar,
             constrain_tools=constrain_tools,
+            calls=calls,
             sampling=sampling,
         )
         return _flat(start)
@@ -210,6 +228,23 @@ class Gemma:
             finally:
                 stopping.set()
 
+    def agent(
+        self,
+        tools: Callables,
+        *,
+        system: str | None = None,
+        max_rounds: int = 10,
+        parallel: int = 8,
+        **options: Unpack[AnswerOptions],
+    ) -> Agent:
+        """An agent that calls these tools until it has an answer: `agent.run("…").text`.
+
+        tools: typed Python functions (async ones too), AgentTools, an `McpServer`'s.  system: what it is told
+        first.  max_rounds: the most replies to one conversation.  parallel: calls of one reply that run at
+        once.  options: as of `reply`, for each reply.  Raises BadTools, BadOption.
+        """
+        return Agent(self, tools, AgentOptions(system, max_rounds, parallel), **options)
+
     def _result(self, question: Question, stopping: Event) -> Reply | GemcutError:
         """A reply, or what went wrong with this question alone."""
         try:
@@ -231,38 +266,56 @@ class Gemma:
     ) -> Callable[[], Iterator[Iterator[Delta]]]:
         """What starts a request and gives the pieces of its samples.  Raises what is wrong with it."""
         clock = Clock()
+        prompt, choosing = self._asked(messages, **options)
+        start = self._generator.prepare(prompt, choosing)
+        return lambda: (
+            self._deltas(stream, self._reader(prompt, choosing, clock.again())) for stream in start()
+        )
+
+    def _asked(self, messages: Conversation, **options: Unpack[ReplyOptions]) -> tuple[Prompt, Choosing]:
+        """What the model is to read, and how its reply's tokens are chosen."""
         given = options.get("sampling")
         params = SamplingParams() if given is None else given
         tools, think = options.get("tools"), options.get("think", False)
         held = tools if options.get("constrain_tools", True) else None
         text = options.get("schema"), options.get("regex"), options.get("grammar")
-        choosing = self._generator.chat_choosing(params, reply_grammar(*text, held), think)
-        prompt = self.prompt(messages, tools=tools, think=think, media=options.get("media"))
-        start = self._generator.prepare(prompt, choosing)
-        return lambda: (self._deltas(stream, prompt, choosing.stops(), clock.again()) for stream in start())
+        calls = options.get("calls")
+        follow = reply_grammar(*text, held, FREE_CALLS if calls is None else calls)
+        choosing = self._generator.chat_choosing(params, follow, think)
+        return self.prompt(messages, tools=tools, think=think, media=options.get("media")), choosing
 
-    def _deltas(
-        self, stream: TokenStream, prompt: Prompt, stops: StopConditions, clock: Clock
-    ) -> Iterator[Delta]:
+    def live(self, question: Question, ring: Callable[[], None]) -> list[LiveReply]:
+        """The replies to a question, one a sample, for who reads many of them in one thread.
+
+        ring: called from another thread whenever one of them has something; it must not wait.
+        Raises what `stream` raises, and EngineFailed.
+        """
+        clock = Clock()
+        prompt, choosing = self._asked(question.messages, **question.options)
+        streams = self._generator.prepare(prompt, choosing, ring)()
+        return [LiveReply(prompt, each, self._reader(prompt, choosing, clock.again())) for each in streams]
+
+    def live_completions(
+        self, prompt: str | Sequence[int] | Prompt, sampling: SamplingParams, ring: Callable[[], None]
+    ) -> list[LiveReply]:
+        """What follows a raw prompt, as `complete` has it, read as `live` replies are."""
+        clock = Clock()
+        given, choosing = self._prompt(prompt), self._generator.choosing(sampling)
+        reader = partial(CompletionReader, self.tokenizer, len(given.token_ids))
+        streams = self._generator.prepare(given, choosing, ring)()
+        return [LiveReply(given, each, reader(choosing.stops(), clock.again())) for each in streams]
+
+    def _reader(self, prompt: Prompt, choosing: Choosing, clock: Clock) -> ReplyReader:
+        return ReplyReader(self.tokenizer, prompt.token_ids, choosing.stops(), clock)
+
+    def _deltas(self, stream: TokenStream, reader: ReplyReader) -> Iterator[Delta]:
         """The pieces of a reply.  Who stops reading them ends it."""
-        parser = ReplyParser(self.tokenizer, prompt.token_ids)
-        waiting: list[TokenLogprobs] = []  # of tokens that gave no piece yet
         with closing(stream):
             for token in stream:
-                clock.tick()
-                stops.push(token.id, token.ends)
-                waiting += [] if token.logprobs is None else [token.logprobs]
-                for delta in deltas_of([] if stops.at_stop_id else parser.push(token.id), stops):
-                    yield replace(delta, logprobs=tuple(waiting)) if waiting else delta
-                    waiting.clear()
-                if stops.over:
+                yield from reader.push(token)
+                if reader.over:
                     break
-        yield from deltas_of(parser.finish(), stops)
-        if rest := stops.flush():
-            yield Delta("text", rest)
-        usage = Usage(len(prompt.token_ids), clock.count, stream.num_cached)
-        finish = Finish(stops.reason, usage, clock.timing())
-        yield Delta("finish", finish=finish, logprobs=tuple(waiting))
+        yield from reader.finish(stream.num_cached)
 
     def complete(
         self, prompt: str | Sequence[int] | Prompt, *, sampling: SamplingParams | None = None
@@ -279,19 +332,18 @@ class Gemma:
         return replace(first, others=tuple(others))
 
     def _complete(self, stream: TokenStream, stops: StopConditions) -> Completion:
-        text_stream = TextStream(self.tokenizer)
+        reader = CompletionReader(self.tokenizer, 0, stops, Clock())
         tokens: list[Token] = []
-        text = ""
+        deltas: list[Delta] = []
         with closing(stream):
             for token in stream:
                 tokens.append(token)
-                stops.push(token.id, token.ends)
-                text += "" if stops.at_stop_id else stops.show(text_stream.push(token.id))
-                if stops.over:
+                deltas += reader.push(token)
+                if reader.over:
                     break
-        text += stops.show(text_stream.finish()) + stops.flush()
+        deltas += reader.finish(stream.num_cached)
         return Completion(
-            text=text,
+            text="".join(delta.text for delta in deltas),
             token_ids=tuple(token.id for token in tokens),
             finish_reason=stops.reason,
             logprobs=tuple(token.logprobs for token in tokens if token.logprobs is not None),
@@ -316,6 +368,7 @@ class Gemma:
             return prompt
         if not isinstance(prompt, str):
             return self._without_media(prompt)
+        check_length(prompt, self.tokenizer, self.config.text.max_position_embeddings)
         ids = self.tokenizer.encode(prompt, special=True)
         bos = self.tokenizer.special.bos
         return self._without_media(ids if not ids or ids[0] == bos else [bos, *ids])

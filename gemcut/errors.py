@@ -26,6 +26,9 @@ code 2.
     ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
     ├── BadTraining            training data or options that cannot be used
     ├── BatchFailed            some questions of a batch could not be answered
+    ├── AgentUnfinished        an agent's rounds are used up and it gave no answer
+    ├── ToolFailed             a tool of an agent could not do its work; the model is told
+    ├── McpFailed              an MCP server cannot be reached or does not answer
     └── EngineFailed           the engine has stopped: it was closed, or met a fault of its own
 """
 
@@ -135,6 +138,29 @@ class BatchFailed(GemcutError):
         )
         self.replies = list(replies)
         self.errors = dict(errors)
+
+
+class AgentUnfinished(GemcutError):
+    """An agent called tools in every round that it had and gave no answer.
+
+    run: what happened until then, an `AgentRun`.
+    """
+
+    def __init__(self, run: Any) -> None:
+        names = ", ".join(dict.fromkeys(call.name for call in run.calls))
+        super().__init__(
+            f"{len(run.replies)} rounds ended with calls and none with an answer (called: {names}); raise "
+            "max_rounds, or look at the error's `run`"
+        )
+        self.run = run
+
+
+class ToolFailed(GemcutError):
+    """A tool could not do its work; raised within a tool, its message is what the model is told."""
+
+
+class McpFailed(GemcutError):
+    """An MCP server cannot be started or reached, or does not answer."""
 
 
 class EngineFailed(GemcutError):

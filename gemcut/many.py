@@ -15,6 +15,7 @@ from gemcut.engine.sampling_params import SamplingParams
 from gemcut.prompt.json_schema import Schema
 from gemcut.prompt.media import MediaOptions
 from gemcut.prompt.messages import Conversation
+from gemcut.prompt.tool_grammar import CallRules
 from gemcut.prompt.tools import Tools
 from gemcut.reply import Delta
 
@@ -22,17 +23,23 @@ Asked = TypeVar("Asked")
 Made = TypeVar("Made")
 
 
-class ReplyOptions(TypedDict, total=False):
-    """What `Gemma.reply` takes beside the messages and their media."""
+class AnswerOptions(TypedDict, total=False):
+    """How a reply is made, whatever tools there are."""
 
-    tools: Tools | None
     think: bool
     media: MediaOptions | None
     schema: Schema | None
     regex: str | None
     grammar: str | None
     constrain_tools: bool
+    calls: CallRules | None
     sampling: SamplingParams | None
+
+
+class ReplyOptions(AnswerOptions, total=False):
+    """What `Gemma.reply` takes beside the messages and their media."""
+
+    tools: Tools | None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gemcut.engine.logprobs import TokenLogprobs
+from gemcut.engine.naive import Token
 from gemcut.engine.stop_conditions import FinishReason, StopConditions
 from gemcut.prompt.messages import ToolCall
-from gemcut.prompt.parse import TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
+from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
+from gemcut.prompt.text_stream import TextStream
+from gemcut.prompt.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,13 @@ class Usage:
     """Tokens read and made.
 
     cached_tokens: of the prompt's, those whose keys and values another request had computed.
+    thought_tokens: of the completion's, those in thoughts, their marks among them.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    thought_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,13 @@ class Finish:
 
     reason: "stop" at the model's own end or at a stop text, "length" at max_tokens or a full context,
     "tool_calls" where the model waits for the results of its calls.
+    stop_text: which stop text it came to, None where it ended otherwise.
     """
 
     reason: FinishReason
     usage: Usage
     timing: Timing
+    stop_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,88 @@ class Clock:
         decoding = self._last - self._first
         rate = (self.count - 1) / decoding if decoding > 0 else 0.0
         return Timing(first_token_s=self._first - self._start, tokens_per_s=rate)
+
+
+class ReplyReader:
+    """The pieces of one reply, of its tokens as they come.
+
+    prompt_ids: what the model reads for it.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, prompt_ids: Sequence[int], stops: StopConditions, clock: Clock
+    ) -> None:
+        self._parser = ReplyParser(tokenizer, prompt_ids)
+        self._num_prompt = len(prompt_ids)
+        self._stops = stops
+        self._clock = clock
+        self._num_thoughts = 0
+        self._waiting: list[TokenLogprobs] = []  # of tokens that gave no piece yet
+
+    @property
+    def over(self) -> bool:
+        """Whether no token is to follow; `finish` gives the rest."""
+        return self._stops.over
+
+    def push(self, token: Token) -> list[Delta]:
+        """The pieces that are certain with the reply's next token."""
+        self._clock.tick()
+        self._stops.push(token.id, token.ends)
+        if token.logprobs is not None:
+            self._waiting.append(token.logprobs)
+        was_thinking = self._parser.is_thinking
+        events = [] if self._stops.at_stop_id else self._parser.push(token.id)
+        self._num_thoughts += was_thinking or self._parser.is_thinking
+        deltas = list(deltas_of(events, self._stops))
+        if deltas and self._waiting:
+            deltas[0] = replace(deltas[0], logprobs=tuple(self._waiting))
+            self._waiting.clear()
+        return deltas
+
+    def finish(self, num_cached: int) -> list[Delta]:
+        """The last pieces.  num_cached: tokens of the prompt that were not computed for this request."""
+        deltas = list(deltas_of(self._parser.finish(), self._stops))
+        if rest := self._stops.flush():
+            deltas.append(Delta("text", rest))
+        usage = Usage(self._num_prompt, self._clock.count, num_cached, self._num_thoughts)
+        finish = finish_of(self._stops, usage, self._clock)
+        deltas.append(Delta("finish", finish=finish, logprobs=tuple(self._waiting)))
+        return deltas
+
+
+class CompletionReader:
+    """The pieces of what follows a raw prompt of so many tokens: all of it is text."""
+
+    def __init__(self, tokenizer: Tokenizer, num_prompt: int, stops: StopConditions, clock: Clock) -> None:
+        self._text = TextStream(tokenizer)
+        self._num_prompt = num_prompt
+        self._stops = stops
+        self._clock = clock
+
+    @property
+    def over(self) -> bool:
+        """Whether no token is to follow; `finish` gives the rest."""
+        return self._stops.over
+
+    def push(self, token: Token) -> list[Delta]:
+        """The pieces that are certain with the next token."""
+        self._clock.tick()
+        self._stops.push(token.id, token.ends)
+        text = "" if self._stops.at_stop_id else self._stops.show(self._text.push(token.id))
+        logprobs = () if token.logprobs is None else (token.logprobs,)
+        return [Delta("text", text, logprobs=logprobs)] if text or logprobs else []
+
+    def finish(self, num_cached: int) -> list[Delta]:
+        """The last pieces.  num_cached: tokens of the prompt that were not computed for this request."""
+        rest = self._stops.show(self._text.finish()) + self._stops.flush()
+        usage = Usage(self._num_prompt, self._clock.count, num_cached)
+        finish = finish_of(self._stops, usage, self._clock)
+        return [*([Delta("text", rest)] if rest else []), Delta("finish", finish=finish)]
+
+
+def finish_of(stops: StopConditions, usage: Usage, clock: Clock) -> Finish:
+    """How what was read until now ended."""
+    return Finish(stops.reason, usage, clock.timing(), stops.stop_text)
 
 
 def deltas_of(events: Sequence[object], stops: StopConditions) -> Iterator[Delta]:

@@ -22,7 +22,9 @@ RANKS = (
     ("load",),
     ("engine", "train"),
     ("reply",),  # what the api gives
-    ("many",),  # many questions to it at once
+    ("many", "live"),  # many questions to it at once, and replies under way
+    ("toolbox",),  # tools that can be called
+    ("mcp_server", "agent"),  # tools from elsewhere, and who calls tools
     ("api",),
     ("server", "evals", "cluster", "__init__"),  # __init__: the public names
     ("cli",),
@@ -36,9 +38,18 @@ MOST_LINES_OF_FORWARD = 40
 MOST_PARAMETERS = 6
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 OF_THE_WHOLE = {"test_architecture", "test_bad_input", "test_readme"}  # tests of no single module
-IMPORTED_AS = {"pillow": "PIL"}  # packages whose module has another name
+IMPORTED_AS = {  # packages whose module has another name
+    "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
+}
 OPTIONAL = {"triton"}  # torch brings it where there is CUDA; nothing else needs it
-BESIDE_THE_PACKAGE = {"parity", "recipes", "bench"}  # tests of other things than the package's modules
+BESIDE_THE_PACKAGE = {
+    "parity",
+    "recipes",
+    "bench",
+    "clients",
+    "playground",
+}  # tests of other things than the package's modules
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -199,7 +210,8 @@ def test_transformers_is_for_tests_only(path: Path) -> None:
 
 def test_what_is_imported_is_declared_and_nothing_else() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    names = [dependency.split(">=")[0] for dependency in project["dependencies"]]
+    extras = [names for extra, names in project["optional-dependencies"].items() if extra != "test"]
+    names = [dependency.split(">=")[0] for dependency in sum(extras, project["dependencies"])]
     declared = {IMPORTED_AS.get(name, name) for name in names}
     used = (
         set().union(*(foreign(parse(path)) for path in FILES))

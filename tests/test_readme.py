@@ -1,25 +1,32 @@
-"""The README is true: its code runs, its commands run, its tables are those that the recipe wrote."""
+"""The README and docs/server.md are true: their code runs, what they name exists, tables are the recipe's."""
 
 import json
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gemcut.cli.main import build_app
+from gemcut.server.admission import Admission
+from gemcut.server.metrics import Metrics
 from recipes.nano.evaluate import readme_table
 from tests.parity.test_mutants import MUTANTS
 from tests.parity.tiny import ODD, TINY
+from tests.server.programs import started
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+SERVER = (ROOT / "docs/server.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = README) -> list[str]:
     """What stands between fences; every fence is read, so that no closing one passes for an opening one."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [body for name, body in found if name == language]
 
 
@@ -57,6 +64,35 @@ def test_its_counts_of_configurations_and_mutants_are_right() -> None:
     numbers = {11: "eleven", 12: "twelve", 13: "thirteen"}
     assert f"on {numbers[len(TINY) + len(ODD)]} configurations" in README
     assert f"{numbers[len(MUTANTS)]} small mutations" in README
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["mcp"]]
+    reasons = README.partition("## Dependencies, and why")[2]
+    for name in (dependency.partition(">=")[0] for dependency in needed):
+        assert re.search(rf"\b{name}\b", reasons), name
+
+
+def test_the_servers_python_runs(nano: Path) -> None:
+    with started("nano") as program:
+        for code in blocks("python", SERVER):
+            here = code.replace("http://127.0.0.1:8000", program.url)
+            done = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.strip()
+
+
+def test_the_servers_options_exist() -> None:
+    known = re.findall(r"--[a-z-]+", CliRunner().invoke(build_app(), ["serve", "--help"]).stdout)
+    ours = SERVER.replace(blocks("dockerfile", SERVER)[0], "")
+    assert set(re.findall(r"--[a-z]+[a-z-]*", ours)) <= set(known)
+
+
+def test_the_servers_metrics_exist() -> None:
+    told = Metrics(Admission(1, 1), []).text().decode()
+    for name in re.findall(r"`(gemcut_\w+)`", SERVER):
+        assert f"# TYPE {name} " in told, name
 
 
 def test_every_file_that_it_links_to_is_there() -> None:

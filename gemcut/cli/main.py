@@ -12,6 +12,7 @@ from gemcut.cli.pull import pull
 from gemcut.cli.quantize import quantize
 from gemcut.cli.run import run
 from gemcut.cli.screen import Screen
+from gemcut.cli.serve import serve
 from gemcut.cli.show import show
 from gemcut.errors import GemcutError
 
@@ -54,6 +55,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(gemcut)
     app.command()(run)
+    app.command()(serve)
     app.command("list")(list_models)
     app.command()(show)
     app.command()(pull)

@@ -1,33 +1,47 @@
 """What a run needs before it can answer: the model, and the tools of a file."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from gemcut.api import Gemma
 from gemcut.checkpoint.find import find_checkpoint, find_drafter
 from gemcut.cli.screen import Screen
+from gemcut.engine.options import EngineOptions
 from gemcut.errors import BadConstraint, BadTools
 from gemcut.load import Dtype
 from gemcut.prompt.json_schema import read_schema
 from gemcut.prompt.tools import read_tools
 
 
-def open_model(
-    source: str, device: str | None, dtype: str | None, offline: bool, drafter: str | None, screen: Screen
-) -> Gemma:
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How a model is loaded, in `Gemma.load`'s words; a drafter may have to be downloaded."""
+
+    device: str | None
+    dtype: str | None
+    offline: bool
+    drafter: str | None = None
+    engine: EngineOptions | None = None
+
+
+def open_model(source: str, how: Loading, screen: Screen) -> Gemma:
     """The model, downloaded first where it must be, its drafter too; the screen says what is waited for.
 
     Raises UnknownModel, CheckpointError, BadOption.
     """
-    folder = find_checkpoint(source, offline=offline, progress=screen.note)
-    beside = None if drafter is None else find_drafter(drafter, offline=offline, progress=screen.note)
+    folder = find_checkpoint(source, offline=how.offline, progress=screen.note)
+    beside = None
+    if how.drafter is not None:
+        beside = find_drafter(how.drafter, offline=how.offline, progress=screen.note)
     with screen.waiting(f"loading {source} …"):
         gemma = Gemma.load(
             str(folder.resolve()),
-            device=device,
-            dtype=cast("Dtype | None", dtype),
-            offline=offline,
+            device=how.device,
+            dtype=cast("Dtype | None", how.dtype),
+            offline=how.offline,
+            engine=how.engine,
             drafter=None if beside is None else str(beside.resolve()),
         )
     for note in gemma.notes:

@@ -73,7 +73,7 @@ def run(
         from gemcut.cli.batch import BatchFiles, run_batch
         from gemcut.cli.conversation import Conversation, Settings
         from gemcut.cli.once import answer_as_json, answer_once
-        from gemcut.cli.opening import open_model, read_schema_file, read_tool_file
+        from gemcut.cli.opening import Loading, open_model, read_schema_file, read_tool_file
         from gemcut.engine.sampling_params import SamplingParams
         from gemcut.media.video import VideoOptions
         from gemcut.prompt.media import MediaOptions
@@ -110,7 +110,7 @@ def run(
     )
     files = None if batch is None or out is None else BatchFiles.read(batch, out, settings)
     attached = attachments.attachments(image, audio, video)
-    gemma = open_model(source, device, dtype, offline, drafter, screen)
+    gemma = open_model(source, Loading(device=device, dtype=dtype, offline=offline, drafter=drafter), screen)
     if files is not None:
         raise typer.Exit(run_batch(gemma, files, screen))
     if question is None:

@@ -22,7 +22,7 @@ from gemcut.errors import BadConstraint
 from gemcut.prompt.channels import ChannelState, entered_state, open_tail
 from gemcut.prompt.json_schema import Schema, read_schema
 from gemcut.prompt.tokenizer import Tokenizer
-from gemcut.prompt.tool_grammar import tool_grammar
+from gemcut.prompt.tool_grammar import FREE_CALLS, CallRules, tool_grammar
 from gemcut.prompt.tools import Tools, tool_parameters
 
 JSON_FORM = {
@@ -53,7 +53,7 @@ def regex_grammar(pattern: str) -> Grammar:
     return Grammar("the regular expression", LLMatcher.grammar_from_regex(pattern))
 
 
-def calls_grammar(tools: Tools, schema: Schema | None) -> Grammar:
+def calls_grammar(tools: Tools, schema: Schema | None, rules: CallRules) -> Grammar:
     """Text and calls of declared tools; with a schema, JSON that follows it, or calls.
 
     Raises BadConstraint and BadTools, naming the tool and what is wrong in it.
@@ -61,7 +61,8 @@ def calls_grammar(tools: Tools, schema: Schema | None) -> Grammar:
     answer = "TEXT"
     if schema is not None:
         answer = f"%json {json.dumps({**read_schema(schema), 'x-guidance': JSON_FORM})}"
-    return Grammar("the tools", LLMatcher.grammar_from_lark(tool_grammar(tool_parameters(tools), answer)))
+    lark = tool_grammar(tool_parameters(tools), answer, rules)
+    return Grammar("the tools", LLMatcher.grammar_from_lark(lark))
 
 
 def lark_grammar(text: str) -> Grammar:
@@ -70,14 +71,23 @@ def lark_grammar(text: str) -> Grammar:
 
 
 def reply_grammar(
-    schema: Schema | None, regex: str | None, grammar: str | None, tools: Tools | None
+    schema: Schema | None,
+    regex: str | None,
+    grammar: str | None,
+    tools: Tools | None,
+    rules: CallRules = FREE_CALLS,
 ) -> Grammar | None:
     """The grammar of a reply; None where it is free.
 
-    tools: those that calls are held to.  Raises BadConstraint for two that cannot hold at once, too.
+    tools: those that calls are held to.  rules: how many calls, and of which of them.
+    Raises BadConstraint for two that cannot hold at once, too.
     """
     given = {"a schema": schema, "a regular expression": regex, "a grammar": grammar}
     names = [name for name, value in given.items() if value is not None]
+    if rules != FREE_CALLS and not tools:
+        raise BadConstraint("there are rules for calls and no tools that calls are held to; declare some")
+    if names and rules.most == 0:
+        tools = None  # the text's own grammar has no place for calls
     if tools and (regex is not None or grammar is not None):
         names.append("tools")
     if len(names) > 1:
@@ -85,7 +95,7 @@ def reply_grammar(
             f"{' and '.join(names)} are given, and a reply can follow one only; leave one out"
         )
     if tools:
-        return calls_grammar(tools, schema)
+        return calls_grammar(tools, schema, rules)
     if schema is not None:
         return schema_grammar(schema)
     if regex is not None:

@@ -7,7 +7,7 @@ itself fails, every stream raises the error, and so does every later `submit`.
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
@@ -19,6 +19,7 @@ from gemcut.engine.job import Job
 from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import SCORED_ROWS, Token, advanced
+from gemcut.engine.occupancy import Occupancy, occupancy_of
 from gemcut.engine.progress import Key, Made, Rows
 from gemcut.engine.request import Request
 from gemcut.engine.results import Results
@@ -58,12 +59,17 @@ class Engine:
         """Raises RequestTooLarge where the request could not run even alone."""
         self._loop.check(request)
 
-    def submit(self, job: Job) -> list[TokenStream]:
+    def submit(self, job: Job, ring: Callable[[], None] | None = None) -> list[TokenStream]:
         """The streams of a request, one a sample.
 
+        ring: called when one of them has something, as `TokenStream` says.
         Raises RequestTooLarge, and EngineFailed once the engine has failed or was closed.
         """
-        return self._loop.submit(job)
+        return self._loop.submit(job, ring)
+
+    def occupancy(self) -> Occupancy:
+        """How full it is at this moment."""
+        return self._loop.occupancy()
 
 
 def _stop(loop: "_Loop", thread: threading.Thread) -> None:
@@ -98,15 +104,19 @@ class _Loop:
     def check(self, request: Request) -> None:
         self._scheduler.check_size(request)
 
-    def submit(self, job: Job) -> list[TokenStream]:
+    def submit(self, job: Job, ring: Callable[[], None] | None) -> list[TokenStream]:
         self.check(job.request)
-        streams = [TokenStream((job.request.id, number), self.cancel) for number in range(len(job.choices))]
+        keys = [(job.request.id, number) for number in range(len(job.choices))]
+        streams = [TokenStream(key, self.cancel, ring) for key in keys]
         with self._changed:
             if self._failure is not None:
                 raise stopped_by(self._failure)
             self._inbox.append((job, streams))
             self._changed.notify()
         return streams
+
+    def occupancy(self) -> Occupancy:
+        return occupancy_of(self._scheduler, self._failure is not None)
 
     def cancel(self, key: Key) -> None:
         with self._changed:

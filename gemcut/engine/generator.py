@@ -12,6 +12,7 @@ from gemcut.engine.job import Choice, Job, media_spans, turn_ends
 from gemcut.engine.media_encoder import MediaEncoder
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import check_prompt
+from gemcut.engine.occupancy import Occupancy
 from gemcut.engine.options import EngineOptions
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
@@ -21,7 +22,6 @@ from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import BadSampling, EngineFailed
 from gemcut.load import Loaded
 from gemcut.prompt.assemble import Prompt
-from gemcut.prompt.channels import end_ids
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Generator:
         self._device = loaded.model.model.language_model.norm.weight.device
         self.limits = options.limits(self._device)
         self._starting = Lock()
+        self._reading = Lock()
+        self._read_vocabulary: GrammarVocabulary | None = None
         self._engine: Engine | None = None
         self._closed = False
         self._request_ids = itertools.count()
@@ -59,9 +61,14 @@ class Generator:
         dtype = self._loaded.model.model.language_model.norm.weight.dtype
         return self._options.memory(self._loaded.config.text, self._device, dtype)
 
-    @cached_property
+    @property
     def _vocabulary(self) -> GrammarVocabulary:
-        return GrammarVocabulary(self._loaded.tokenizer, self._loaded.config.text.vocab_size)
+        """Read when it is first needed, by one thread, however many need it: it takes a second or two."""
+        with self._reading:
+            if self._read_vocabulary is None:
+                vocab_size = self._loaded.config.text.vocab_size
+                self._read_vocabulary = GrammarVocabulary(self._loaded.tokenizer, vocab_size)
+            return self._read_vocabulary
 
     def choosing(self, params: SamplingParams) -> Choosing:
         """How the tokens of a free text are chosen.  Raises BadSampling."""
@@ -78,23 +85,30 @@ class Generator:
         if follow is not None:
             self._vocabulary.matcher(follow)  # what is wrong in it is found before any work on the prompt
         free = self.choosing(params)
-        stop_ids = {*free.sampling.stop_ids, *end_ids(self._loaded.tokenizer.special)}
+        stop_ids = {*free.sampling.stop_ids, *self._loaded.tokenizer.special.ends}
         return replace(
             free,
             sampling=replace(free.sampling, stop_ids=tuple(stop_ids)),
             constraint=ConstraintOptions(follow, think, params.max_thought_tokens),
         )
 
-    def prepare(self, prompt: Prompt, choosing: Choosing) -> Callable[[], list[TokenStream]]:
+    def prepare(
+        self, prompt: Prompt, choosing: Choosing, ring: Callable[[], None] | None = None
+    ) -> Callable[[], list[TokenStream]]:
         """What starts the request and gives the stream of each of its samples.
 
+        ring: called when one of them has something, as `TokenStream` says.
         Raises EmptyPrompt, PromptTooLong and RequestTooLarge at once, before any work.
         """
         request = self._request(prompt, choosing)
         self._running().check(request)
-        return lambda: self._submit(prompt, choosing, request)
+        return lambda: self._running().submit(self._job(prompt, choosing, request), ring)
 
-    def _submit(self, prompt: Prompt, choosing: Choosing, request: Request) -> list[TokenStream]:
+    def occupancy(self) -> Occupancy:
+        """How full the engine is."""
+        return self._running().occupancy()
+
+    def _job(self, prompt: Prompt, choosing: Choosing, request: Request) -> Job:
         choices = tuple(
             Choice(
                 sampling=replace(choosing.sampling, sample=sample),
@@ -104,7 +118,7 @@ class Generator:
             for sample in range(request.num_samples)
         )
         soft = self.encoder.encode(prompt.media)
-        return self._running().submit(Job(request, choices, soft, choosing.params.prompt_logprobs))
+        return Job(request, choices, soft, choosing.params.prompt_logprobs)
 
     def _request(self, prompt: Prompt, choosing: Choosing) -> Request:
         config, special = self._loaded.config, self._loaded.tokenizer.special

@@ -31,6 +31,10 @@ class MediaEncoder:
     @torch.inference_mode()
     def encode(self, media: Sequence[Prepared]) -> Tensor:
         """The soft tokens (S, C) of all media, in order."""
+        norm = self._model.model.language_model.norm.weight
+        none = norm.new_empty(0, len(norm))
+        if not media:  # who has none does not wait for those of others
+            return none
         with self._lock:
             kept = {item.digest: self._kept.get(item.digest) for item in media}
             missing = {item.digest: item for item in media if kept[item.digest] is None}
@@ -39,9 +43,7 @@ class MediaEncoder:
             for digest, tokens in made.items():  # a copy: they are views of their whole batch
                 self._kept.put(digest, tokens.clone(), tokens.nbytes)
         soft = {digest: tokens for digest, tokens in kept.items() if tokens is not None} | made
-        norm = self._model.model.language_model.norm.weight
-        parts = [soft[item.digest] for item in media]
-        return torch.cat([norm.new_empty(0, len(norm)), *parts])
+        return torch.cat([none, *(soft[item.digest] for item in media)])
 
     def _encode(self, media: Sequence[Prepared]) -> Iterator[tuple[bytes, Tensor]]:
         device = self._model.model.language_model.norm.weight.device

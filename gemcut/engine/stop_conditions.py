@@ -55,6 +55,11 @@ class StopConditions:
     @property
     def at_stop_text(self) -> bool:
         """Whether a stop text was found: nothing after it is part of the reply."""
+        return self._strings.found is not None
+
+    @property
+    def stop_text(self) -> str | None:
+        """The stop text that was found."""
         return self._strings.found
 
     @property

@@ -11,23 +11,27 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stops = tuple(stops)
-        self.found = False
+        self.found: str | None = None  # the stop that ended the text
         self._held = ""
 
     def push(self, text: str) -> str:
         """The part of the text so far that can be shown; empty once a stop was found."""
-        if self.found:
+        if not self.stops:
+            return text
+        if self.found is not None:
             return ""
         self._held += text
-        ends = [(place + len(stop), place) for stop in self.stops if (place := self._held.find(stop)) >= 0]
+        ends = [
+            (place + len(stop), place, stop) for stop in self.stops if (place := self._held.find(stop)) >= 0
+        ]
         if ends:
-            self.found = True
-            return self._release(min(ends)[1])
+            _, place, self.found = min(ends)
+            return self._release(place)
         return self._release(len(self._held) - self._open())
 
     def finish(self) -> str:
         """What was held back, where no more text follows on it."""
-        return "" if self.found else self._release(len(self._held))
+        return "" if self.found is not None else self._release(len(self._held))
 
     def _release(self, length: int) -> str:
         shown, self._held = self._held[:length], self._held[length:]

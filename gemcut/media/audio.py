@@ -3,10 +3,11 @@
 Values are those of transformers' feature extractors.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from gemcut.errors import BadMedia
@@ -36,18 +37,32 @@ def load_audio(source: object, name: str, trim: bool, open_url: OpenUrl = open_u
     if isinstance(source, tuple):
         values, rate_hz = _checked_values(source, name)
         length_s = len(values) / rate_hz
-        samples = _resampled([_frame(values, rate_hz)], name)
+        samples = _beginning(_resampled([_frame(values, rate_hz)], name))
     else:
         samples, length_s = _decoded(media_bytes(source, name, open_url), name)
+    check_shortest(samples, name)
+    if len(samples) > MOST_SAMPLES and not trim:
+        long = f"{length_s:.2f} s" if length_s > MOST_SAMPLES / RATE_HZ else "more than 30 s"
+        raise BadMedia(f"{name} is {long} long, and 30 s are the most; cut it, or give --trim (trim=True)")
+    return samples[:MOST_SAMPLES]
+
+
+def sound_pieces(data: bytes, name: str) -> Iterator[NDArray[np.float32]]:
+    """A file's sound as load_audio has it, however long, in pieces that are decoded when they are asked for.
+
+    Raises BadMedia, with `name` in the message, for what is no sound or is damaged, once it comes to that.
+    """
+    with opened(data, name) as container:
+        yield from _sound_of(container, name)
+
+
+def check_shortest(samples: NDArray[np.float32], name: str) -> None:
+    """Raises BadMedia for fewer than FEWEST_SAMPLES."""
     if len(samples) < FEWEST_SAMPLES:
         raise BadMedia(
             f"{name} has {len(samples)} samples of sound at 16 kHz, and {FEWEST_SAMPLES} (10 ms) are the "
             "fewest; give a longer clip"
         )
-    if len(samples) > MOST_SAMPLES and not trim:
-        long = f"{length_s:.2f} s" if length_s > MOST_SAMPLES / RATE_HZ else "more than 30 s"
-        raise BadMedia(f"{name} is {long} long, and 30 s are the most; cut it, or give --trim (trim=True)")
-    return samples[:MOST_SAMPLES]
 
 
 def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -94,26 +109,35 @@ def _mel_filters() -> NDArray[np.float64]:
 def _decoded(data: bytes, name: str) -> tuple[NDArray[np.float32], float]:
     """The first 30 s and a little of a file's sound, and the length in seconds that the file states, or 0."""
     with opened(data, name) as container:
-        if not container.streams.audio:
-            raise BadMedia(f"{name} has no sound; give a file with sound")
-        samples = _resampled(container.decode(container.streams.audio[0]), name)
+        samples = _beginning(_sound_of(container, name))
         stated = container.duration
     return samples, 0.0 if stated is None else stated / av.time_base
 
 
-def _resampled(frames: Iterable[av.AudioFrame], name: str) -> NDArray[np.float32]:
-    """Frames of any rate as mono at 16 kHz; stops soon after MOST_SAMPLES, however many follow."""
-    resampler = av.AudioResampler(format="flt", rate=RATE_HZ)
-    pieces, length = [np.zeros(0, np.float32)], 0
-    for frame in frames:
-        _check_sound(frame.layout.nb_channels, frame.sample_rate, name)
-        new = [_mono(piece) for piece in resampler.resample(frame)]
-        pieces += new
-        length += sum(map(len, new))
+def _sound_of(container: InputContainer, name: str) -> Iterator[NDArray[np.float32]]:
+    if not container.streams.audio:
+        raise BadMedia(f"{name} has no sound; give a file with sound")
+    return _resampled(container.decode(container.streams.audio[0]), name)
+
+
+def _beginning(pieces: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """All of them as one, up to soon after MOST_SAMPLES, however many follow."""
+    taken, length = [np.zeros(0, np.float32)], 0
+    for piece in pieces:
+        taken.append(piece)
+        length += len(piece)
         if length > MOST_SAMPLES:
             break
-    pieces += [_mono(piece) for piece in resampler.resample(None)]
-    return np.concatenate(pieces)
+    return np.concatenate(taken)
+
+
+def _resampled(frames: Iterable[av.AudioFrame], name: str) -> Iterator[NDArray[np.float32]]:
+    """Frames of any rate as mono at 16 kHz."""
+    resampler = av.AudioResampler(format="flt", rate=RATE_HZ)
+    for frame in frames:
+        _check_sound(frame.layout.nb_channels, frame.sample_rate, name)
+        yield from map(_mono, resampler.resample(frame))
+    yield from map(_mono, resampler.resample(None))
 
 
 def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:

@@ -35,7 +35,7 @@ def open_url(url: str) -> bytes:
     Raises BadMedia for what cannot be read or is larger than MOST_BYTES.
     """
     if re.match(r"https?://", url, re.IGNORECASE):
-        return _download(url)
+        return download(url, urllib.request.build_opener())
     if url.lower().startswith("file:"):
         raise BadMedia(f"{shown(url)} is a file: URL; give the path itself")
     if scheme := re.match(r"[a-z][a-z0-9+.-]*://", url, re.IGNORECASE):
@@ -143,12 +143,12 @@ def _of_base64(text: bytes) -> bytes:
     return data
 
 
-def _download(url: str) -> bytes:
-    """Raises BadMedia for every way in which a download fails."""
+def download(url: str, opener: urllib.request.OpenerDirector) -> bytes:
+    """The bytes behind an http(s) URL.  Raises BadMedia for every way in which a download fails."""
     place = shown(url)
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "gemcut"})
-        with urllib.request.urlopen(request, timeout=SILENCE_S) as response:
+        with opener.open(request, timeout=SILENCE_S) as response:
             return _body(response, place)
     except urllib.error.HTTPError as answer:
         answer.close()

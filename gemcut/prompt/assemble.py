@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemcut.errors import BadMessages, TemplateFailed
+from gemcut.errors import BadMessages, PromptTooLong, TemplateFailed
 from gemcut.prompt.escape import encode_protected, protect
 from gemcut.prompt.media import MediaReader, Prepared, place_media
 from gemcut.prompt.messages import (
@@ -18,6 +18,8 @@ from gemcut.prompt.messages import (
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
 from gemcut.prompt.tools import Tools, read_tools
+
+TOKENS_OF_A_MESSAGE = 4  # that at least are written for it: the marks of its turn, and whose turn it is
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,12 @@ def assemble(
 
     Control strings in the messages and tools stay plain text unless trust_control_tokens is set.
     Raises BadMessages, EmptyPrompt, BadTools, TemplateFailed; UnsupportedInput for media that the model does
-    not take, before anything is read; BadMedia and BadOption for media that cannot be read.
+    not take, before anything is read; BadMedia and BadOption for media that cannot be read; PromptTooLong for
+    what is far too long, before the work that this would be.
     """
     checked = read_messages(messages)
+    context = form.media.config.text.max_position_embeddings
+    _check_least(TOKENS_OF_A_MESSAGE * len(checked), context)
     check_answerable(checked)
     form.media.check_kinds(checked)
     conversation: list[Any] = template_messages(checked)
@@ -58,6 +63,7 @@ def assemble(
     if not trust_control_tokens:
         conversation, declared = protect(conversation), protect(declared)
     rendered = form.template.render(conversation, tools=declared, think=think)
+    check_length(rendered, form.tokenizer, context)
     placed, media = place_media(rendered, checked, form.media)
     ids = (
         form.tokenizer.encode(placed, special=True)
@@ -65,6 +71,14 @@ def assemble(
         else encode_protected(placed, form.tokenizer)
     )
     return Prompt(_with_one_bos(ids, form.tokenizer.special.bos), media)
+
+
+def check_length(text: str, tokenizer: Tokenizer, context: int) -> None:
+    """Raises PromptTooLong for a text that cannot fit: its tokens might take minutes, and gigabytes.
+
+    context: how many tokens the model reads.
+    """
+    _check_least(len(text) // tokenizer.longest, context)
 
 
 def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -97,6 +111,14 @@ def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
         else:
             written.append({"role": message.role, "content": _content(where, message)})
     return written
+
+
+def _check_least(num_tokens: int, context: int) -> None:
+    if num_tokens > context:
+        raise PromptTooLong(
+            f"the prompt has at least {num_tokens} tokens and this model's context holds {context},"
+            " the reply included; shorten the prompt"
+        )
 
 
 def strip_thoughts(text: str) -> str:

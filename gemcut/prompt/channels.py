@@ -15,16 +15,11 @@ from gemcut.prompt.tokenizer import SpecialTokens
 ChannelState: TypeAlias = Literal["text", "thought", "call", "ended"]
 
 
-def end_ids(special: SpecialTokens) -> frozenset[int]:
-    """The tokens with which a reply is over."""
-    return frozenset((special.turn_close, special.eos, special.response_open, special.turn_open))
-
-
 def entered_state(state: ChannelState, token_id: int, special: SpecialTokens) -> ChannelState | None:
     """The state that a token leads to, maybe the same anew; None where the token belongs to `state`."""
-    if state == "ended":
+    if token_id not in special.marks or state == "ended":  # almost every token is none
         return None
-    if token_id in end_ids(special):
+    if token_id in special.ends:
         return "ended"
     if token_id == special.channel_open:
         return "thought"

@@ -68,6 +68,7 @@ ASSERTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "exclusiveMaximum": (_is_number, "a number"),
     "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),
 }
+ANY_NAMES = {"type": "string"}  # what zod writes as the propertyNames of every record: it says nothing
 SUPPORTED = (*ASSERTIONS, *APPLIED, *LISTED, *NAMED)
 LISTING = ", ".join(SUPPORTED)
 
@@ -100,7 +101,7 @@ def read_schema(schema: Schema) -> dict[str, Any]:
             f"the schema holds what JSON cannot: {error}; give a plain JSON schema"
         ) from error
     inner = list(check_schema("the schema", read))
-    read = _mapped(read, _with_real_days)
+    read = _mapped(_mapped(read, _without_any_names), _with_real_days)
     return read if any(_lays_over(part) for part in inner) else _mapped(read, _closed)
 
 
@@ -133,6 +134,8 @@ def check_schema(where: str, schema: Any, also: Sequence[str] = ()) -> Iterator[
 
 def _check_keyword(where: str, keyword: str, value: Any) -> None:
     if keyword in ANNOTATIONS or (keyword.startswith("x-") and keyword != "x-guidance"):
+        return
+    if keyword == "propertyNames" and value == ANY_NAMES:
         return
     if keyword not in SUPPORTED:
         _fail(
@@ -178,6 +181,10 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     missing = [name for name in schema.get("required", ()) if name not in schema["properties"]]
     properties = schema["properties"] | dict.fromkeys(missing, True)
     return schema | {"properties": properties, "additionalProperties": False}
+
+
+def _without_any_names(schema: dict[str, Any]) -> dict[str, Any]:
+    return {keyword: value for keyword, value in schema.items() if keyword != "propertyNames"}
 
 
 def _with_real_days(schema: dict[str, Any]) -> dict[str, Any]:

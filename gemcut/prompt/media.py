@@ -43,6 +43,7 @@ class MediaOptions:
     image_tokens: the most soft tokens of an image that says nothing itself; None takes the model's own.
     video: which of its frames are seen.  video_sound: whether its sound is heard too.
     trim: whether sound is cut after 30 s instead of refused.
+    open_url: what opens the paths and URLs that messages name.
     Raises BadOption for image_tokens that the models do not know.
     """
 
@@ -50,6 +51,7 @@ class MediaOptions:
     video: VideoOptions = DEFAULT_FRAMES
     video_sound: bool = False
     trim: bool = False
+    open_url: OpenUrl = open_url
 
     def __post_init__(self) -> None:
         if self.image_tokens is not None:

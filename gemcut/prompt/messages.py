@@ -62,6 +62,7 @@ class Message:
 
 Conversation: TypeAlias = str | Sequence[Mapping[str, Any] | Message]
 
+MOST_CALLS = 1024  # of one message: each response is looked for among all that wait
 ROLES: tuple[Role, ...] = get_args(Role)
 KEYS: dict[Role, tuple[str, ...]] = {
     "system": ("role", "content"),
@@ -200,7 +201,7 @@ def _read_message(where: str, given: Mapping[str, Any] | Message | str) -> Messa
         _fail(where, f"has the role {role!r}; roles are {', '.join(ROLES)}")
     _check_keys(where, given, KEYS[role], empty=EMPTY_KEYS if role == "assistant" else ())
     reasoning = _read_text(where, "reasoning", given.get("reasoning"))
-    if reasoning is None:
+    if not reasoning:  # clients keep both names, and some leave one of them empty
         reasoning = _read_text(where, "reasoning_content", given.get("reasoning_content"))
     calls = given.get("tool_calls")
     return Message(
@@ -260,6 +261,8 @@ def _read_part(where: str, part: Any) -> str | MediaPart:
 def _read_calls(where: str, calls: Any) -> tuple[ToolCall, ...]:
     if not isinstance(calls, list | tuple):
         _fail(where, f"has tool_calls of type {_kind(calls)}; it must be a list")
+    if len(calls) > MOST_CALLS:
+        _fail(where, f"has {len(calls)} calls, and {MOST_CALLS} are the most; leave some out")
     return tuple(_read_call(f"{where}, call {i}", call) for i, call in enumerate(calls))
 
 

@@ -94,6 +94,11 @@ class ReplyParser:
         return self._deltas(self._stream.push(token_id))
 
     @property
+    def is_thinking(self) -> bool:
+        """Whether the next token belongs to a thought."""
+        return self._state == "thought"
+
+    @property
     def ended(self) -> bool:
         """Whether the reply is over: all further ids are ignored."""
         return self._state == "ended"

@@ -22,7 +22,8 @@ class TextStream:
         if byte is not None:
             self._run.append(byte)
             return ""
-        return self.finish() + self._tokenizer.token_bytes(token_id).decode()
+        text = self._tokenizer.token_bytes(token_id).decode()
+        return self.finish() + text if self._run else text
 
     def finish(self) -> str:
         """The text still held; afterwards the stream starts anew."""

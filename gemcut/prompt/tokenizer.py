@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +44,17 @@ class SpecialTokens:
     quote: int
     think: int
     media_tokens: MediaTokens | None
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """The tokens with which a reply is over."""
+        return frozenset((self.turn_close, self.eos, self.response_open, self.turn_open))
+
+    @cached_property
+    def marks(self) -> frozenset[int]:
+        """The tokens at which a channel or a call of a reply begins or ends, or all of it."""
+        opened = (self.channel_open, self.channel_close, self.call_open, self.call_close)
+        return self.ends.union(opened)
 
     @property
     def media(self) -> MediaTokens:
@@ -190,6 +202,11 @@ class Tokenizer:
         kept = ids if special else [number for number in ids if number not in self._control_text]
         text: str = self._backend.decode(list(kept), skip_special_tokens=False)
         return text
+
+    @cached_property
+    def longest(self) -> int:
+        """Characters of the longest token: no text has fewer tokens than its length divided by this."""
+        return max(map(len, self._backend.get_vocab(with_added_tokens=True)))
 
     def is_control(self, token_id: int) -> bool:
         """Whether the id is a control token."""

@@ -12,6 +12,7 @@ where anything may stand, values nest up to four deep.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from gemcut.prompt.json_schema import check_schema
 from gemcut.prompt.string_terminal import string_terminal
 
 FREE_DEPTH = 4  # how deep values nest of which the schema says nothing
+MOST_PARTS = 300  # of a oneOf: each is compared with each
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 SCALARS = {"boolean": '"true" | "false"', "null": '"null"'}
 TERMINALS = r"""
@@ -31,26 +33,62 @@ NUMBER: /-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?/
 """
 
 
-def tool_grammar(parameters: Mapping[str, Any], answer: str = "TEXT") -> str:
+@dataclass(frozen=True)
+class CallRules:
+    """Which calls a reply may have.
+
+    required: it consists of calls, at least one.  most: how many; None for any number.
+    only: of which tools; None for all that are declared.
+    """
+
+    required: bool = False
+    most: int | None = None
+    only: tuple[str, ...] | None = None
+
+
+FREE_CALLS = CallRules()
+
+
+def tool_grammar(parameters: Mapping[str, Any], answer: str = "TEXT", which: CallRules = FREE_CALLS) -> str:
     """Lark text: an answer, then calls of these tools, or either alone.
 
     parameters: the JSON schema of each tool's arguments by the tool's name, references written out.
     answer: the Lark rule's body for text that is no call; where it is not TEXT, calls come instead of it.
     Raises BadConstraint, naming the tool and the keyword, for what no grammar of calls can hold.
     """
+    if which.most == 0:
+        return f"start: {answer}{TERMINALS}"
     rules = _Rules()
     tools = [
-        rules.add(f"{_literal_text(name)} {rules.arguments(name, parameters[name])}") for name in parameters
+        rules.add(f"{_literal_text(name)} {rules.arguments(name, parameters[name])}")
+        for name in _callable(parameters, which.only)
     ]
-    start = "TEXT calls?" if answer == "TEXT" else "answer | calls"
     lines = [
-        f"start: {start}",
-        "calls: call+ <|tool_response>",
+        f"start: {_start(answer, which.required)}",
+        f"calls: call{'+' if which.most is None else f'{{1,{which.most}}}'} <|tool_response>",
         f'call: <|tool_call> "call:" ({" | ".join(tools)}) <tool_call|>',
-        *([] if answer == "TEXT" else [f"answer: {answer}"]),
+        *([] if answer == "TEXT" or which.required else [f"answer: {answer}"]),
         *rules.lines,
     ]
     return "\n".join(lines) + TERMINALS
+
+
+def _start(answer: str, required: bool) -> str:
+    if required:
+        return "calls"
+    return "TEXT calls?" if answer == "TEXT" else "answer | calls"
+
+
+def _callable(parameters: Mapping[str, Any], only: Sequence[str] | None) -> Sequence[str]:
+    """The names of the tools that may be called."""
+    if only is None:
+        return tuple(parameters)
+    if unknown := [name for name in only if name not in parameters]:
+        raise BadConstraint(
+            f"a call of {unknown[0]!r} is asked for and the tools are {', '.join(parameters)};"
+            " name one of them"
+        )
+    return only
 
 
 class _Rules:
@@ -89,6 +127,8 @@ class _Rules:
         if union in schema:
             beside = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
             parts = [{**beside, **part} if isinstance(part, Mapping) else part for part in schema[union]]
+            if union == "oneOf" and len(parts) > MOST_PARTS:
+                _fail(where, f"has oneOf of {len(parts)} parts, and {MOST_PARTS} are the most; write anyOf")
             if union == "oneOf" and not all(_apart(a, b) for a, b in combinations(parts, 2)):
                 _fail(where, f"has oneOf whose parts may hold at once; write anyOf; {REMEDY}")
             return self.add(" | ".join(self.value(where, part) for part in parts))

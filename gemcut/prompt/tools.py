@@ -3,6 +3,7 @@
 import inspect
 import re
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -55,8 +56,8 @@ def _read_tools(tools: Tools | None, rewrite: Rewrite) -> tuple[dict[str, Any], 
     if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
         raise BadTools(f"tools must be a list of schemas or functions, not {type(tools).__name__}")
     read = tuple(_read_tool(f"tool {i}", tool, rewrite) for i, tool in enumerate(tools))
-    names = [tool["function"]["name"] for tool in read]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(tool["function"]["name"] for tool in read)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise BadTools(f"two tools have the name {twice[0]!r}; give each its own")
     return read
 

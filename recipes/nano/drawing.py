@@ -35,6 +35,7 @@ GROUND = "ground"
 INNER = 0.7  # share of a shape's size that is marked: there most kinds have their colour
 JITTER = 9  # of each colour channel
 CONTRAST = 135  # the least distance of two colours that lie on each other, as Euclid measures
+LARGEST = 2.25 * CELL  # side of a shape: the middle of a large one is hard to tell from what is around it
 CLEAR, TRIES = 15, 8  # pixels from the middle of a soft token, and how often such a place is tried
 SMOOTH = 4  # times finer is a shape drawn, for soft edges
 FONT_FOLDERS = (
@@ -213,7 +214,7 @@ def slots(rng: random.Random, size: tuple[int, int], count: int) -> list[tuple[f
     places = rng.sample([(row, column) for row in range(rows) for column in range(columns)], count)
     found = []
     for row, column in places:
-        side = min(across, down, max(size) / 2) * rng.uniform(0.55, 0.85)
+        side = min(min(across, down, max(size) / 2) * rng.uniform(0.55, 0.85), LARGEST)
         free = (across - side) / 2 * 0.85, (down - side) / 2 * 0.85
         x = clear_place(rng, (column + 0.5) * across, free[0])
         y = clear_place(rng, (row + 0.5) * down, free[1])

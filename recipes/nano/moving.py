@@ -12,6 +12,7 @@ from PIL import Image
 
 from recipes.nano.drawing import (
     KINDS,
+    LARGEST,
     Mark,
     Shape,
     canvas_size,
@@ -109,7 +110,7 @@ def _path(
 ) -> list[Shape]:
     """A shape that moves one way within the box of left, top, right and foot; STILL: it stays."""
     left, top, right, foot = box
-    side = min(right - left, foot - top) * rng.uniform(0.25, 0.4)
+    side = min(min(right - left, foot - top) * rng.uniform(0.25, 0.4), LARGEST)
     room = right - left - side, foot - top - side
     if way == STILL:
         x, y = left + side / 2 + rng.random() * room[0], top + side / 2 + rng.random() * room[1]
@@ -142,7 +143,7 @@ def _looks(rng: random.Random, ground: str) -> list[tuple[str, str]]:
 def direction(rng: random.Random, split: Split, soft_tokens: int) -> Film:
     """The way a shape moves, or that it stands still; in every fifth film another one goes elsewhere."""
     size, ground, count = canvas_size(rng, soft_tokens, SQUARE), draw_ground(rng), rng.randint(FEWEST, MOST)
-    looks, way = _looks(rng, ground), rng.choice((*STEPS, *STEPS, STILL))
+    looks, way = _looks(rng, ground), rng.choice((*STEPS, STILL))
     if rng.random() < 0.8:
         paths = [_path(rng, looks[0], (0, 0, *size), way, count)]
         what = rng.choice((looks[0][0], "shape", f"{looks[0][1]} {looks[0][0]}"))

@@ -12,6 +12,7 @@ from itertools import pairwise
 from recipes.nano.drawing import (
     COLORS,
     KINDS,
+    LARGEST,
     Picture,
     Shape,
     canvas_size,
@@ -177,7 +178,7 @@ def _spread(rng: random.Random, size: tuple[int, int], ground: str, count: int) 
     looks = _different(rng, ground, count)
     if count > 1:
         return [Shape(*look, *place) for look, place in zip(looks, slots(rng, size, count), strict=True)]
-    side = min(size) * rng.uniform(0.22, 0.75)
+    side = min(min(size) * rng.uniform(0.22, 0.75), LARGEST)
     x, y = (clear_place(rng, length / 2, (length - side) / 2 - 4) for length in size)
     return [Shape(*looks[0], x, y, side)]
 
@@ -298,7 +299,7 @@ def _in_a_line(rng: random.Random, size: tuple[int, int], ground: str, along: st
     step = length / count
     shapes = []
     for i, look in enumerate(_different(rng, ground, count)):
-        side = min(step, across, length / 2) * rng.uniform(0.5, 0.75)
+        side = min(min(step, across, length / 2) * rng.uniform(0.5, 0.75), LARGEST)
         free = (step - side) / 2 * 0.8
         here = clear_place(rng, (i + 0.5) * step, free)
         there = clear_place(rng, across / 2, min((across - side) / 2 * 0.9, 0.2 * step))

@@ -30,29 +30,26 @@ from recipes.nano.drawing import COLORS, KINDS, POOLING
 from recipes.nano.neighbours import plant_neighbours
 from recipes.nano.printed import TOP
 from recipes.nano.seen import BINS, IGNORED, LETTERS, SAID
-from recipes.nano.senses_mix import LARGE_MIX, SMALL_MIX, Asking, Drawer, Looking, SensesBatch
+from recipes.nano.senses_mix import LARGE_MIX, SMALL_MIX, Asking, Drawer, Looking, SensesBatch, Weights
 from recipes.nano.speech import BANK
 from recipes.nano.train import EXPORT_EVERY_S, SAVE_EVERY_S, TrainCommand, can_compile, export, package, texts
 from recipes.nano.voices import open_bank
 
 SHAPE = Shape(groups=5, tokens=640, learnt=192)
 TEXT_ROWS = 2  # of each batch of questions, so that text is not forgotten
-RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.4))
+RATES = Rates(matrices=6e-3, embeddings=3e-3, others=3e-3, decay=0.05, slowed=("language_model", 0.5))
 SCHEDULE = Schedule(warm_up=40, decay_from=0.65)
-LOOKING_UNTIL = 0.22
-SETTLING_UNTIL = 0.4
-SMALL_UNTIL = 0.67
-SETTLED = 0.02  # rate at which the towers come to rest
-LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5, "blank": 0.15}
-SETTLING = {
-    "strips": 10,
-    "pages": 1,
-    "shapes": 7,
-    "charts": 2,
-    "clips": 4,
-    "blank": 0.4,
-}  # pages: as reading is asked for
+LOOKING_UNTIL = 0.225
+SETTLING_UNTIL = 0.425
+FINDING_UNTIL = 0.49
+SMALL_UNTIL = 0.73
+SETTLED, FOUND = 0.02, 0.25  # rates at which the towers come to rest, and at which they begin to find
+LOOKING = {"strips": 16, "pages": 0, "shapes": 10, "charts": 1, "clips": 5}
+SETTLING = {"strips": 10, "pages": 1, "shapes": 6, "charts": 2, "clips": 4}  # pages: as reading is asked for
+FINDING = SETTLING | {"shapes": 9}
 THIRDS = (("left", "middle", "right"), ("top", "middle", "bottom"))
+EVENLY = Weights(blank=0.15, ground=1.0)
+EXACTLY = Weights(blank=0.4, ground=0.1)  # each shape is found once, and has its own colour
 BLANK = 0.15  # how much a place counts where nothing is
 PLACED = 8.0  # how much a place counts, where a whole side is 2 long
 DENSE = 0.5  # how much what the towers learn alone counts beside the answers
@@ -106,18 +103,17 @@ class Senses(nn.Module):
         # shares of places that were named rightly, since the last line
         self.right: dict[str, list[float]] = {}
 
-    def named(self, soft: Tensor, marks: Tensor, blank: float) -> Tensor:
+    def named(self, soft: Tensor, marks: Tensor, weights: Weights) -> Tensor:
         """The loss of naming what each soft token of an image (S, C) holds; see `SensesBatch`."""
         letters = self.letters(soft).view(len(soft) * POOLING, -1)
         loss = self._cross_entropy("letters", letters, marks[:, :POOLING].reshape(-1))
         firsts = first_letter(marks[:, :POOLING])
         loss = loss + self._cross_entropy("first", self.first(soft), firsts)
         loss = loss + self._cross_entropy("before", self.before(soft), marks[:, POOLING + 2])
-        loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING], blank)
+        loss = loss + self._cross_entropy("kinds", self.kinds(soft), marks[:, POOLING], weights.blank)
         loss = loss + self._cross_entropy("values", self.values(soft), marks[:, POOLING + 3])
-        shapes, colors = marks[:, POOLING] > 0, self.colors(soft)  # few, so they count apart from the ground
-        loss = loss + self._cross_entropy("colors", colors[shapes], marks[shapes, POOLING + 1])
-        loss = loss + self._cross_entropy("ground", colors[~shapes], marks[~shapes, POOLING + 1])
+        counts = torch.where(marks[:, POOLING] > 0, 1.0, weights.ground)
+        loss = loss + self._cross_entropy("colors", self.colors(soft), marks[:, POOLING + 1], counts=counts)
         return loss + self.placed(soft, marks[:, POOLING + 4 :])
 
     def placed(self, soft: Tensor, places: Tensor) -> Tensor:
@@ -142,15 +138,18 @@ class Senses(nn.Module):
         """The loss of naming the word that each soft token of a clip (A, C) ends; said: (A,)."""
         return self._cross_entropy("words", self.words(soft), said)
 
-    def _cross_entropy(self, what: str, logits: Tensor, targets: Tensor, blank: float = BLANK) -> Tensor:
+    def _cross_entropy(
+        self, what: str, logits: Tensor, targets: Tensor, blank: float = BLANK, counts: Tensor | None = None
+    ) -> Tensor:
         if not (targets > 0).any():
             return logits.sum() * 0
-        weights = torch.full((logits.shape[1],), 1.0)
-        weights[0] = blank
+        weights = torch.where(targets == 0, blank, 1.0) * (targets != IGNORED)
+        weights = weights if counts is None else weights * counts
         said = logits.argmax(-1)
         counted = (targets > 0) | ((targets == 0) & (said > 0))  # what is there, and what only seems to be
         self.right.setdefault(what, []).append((said == targets)[counted].float().mean().item())
-        return F.cross_entropy(logits, targets, weights, ignore_index=IGNORED)
+        losses = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
+        return (losses * weights).sum() / weights.sum()
 
     def tell(self) -> str:
         """The shares that were right since the last call."""
@@ -177,7 +176,7 @@ def senses_loss(senses: Senses, batch: SensesBatch) -> Tensor:
         if not batch.frozen:
             losses.append(senses.noticed(hidden, batch.patch_marks))
         parts.append(model.model.embed_vision(pooled))
-        losses.append(senses.named(parts[-1], batch.marks, batch.blank))
+        losses.append(senses.named(parts[-1], batch.marks, batch.weights))
     if batch.mel:
         with torch.set_grad_enabled(not batch.frozen):
             clips = torch.cat(model.model.audio_tower(batch.mel))
@@ -211,8 +210,9 @@ def teach(command: TrainCommand) -> None:
     drawer = Drawer(Tokenizer.from_file(str(folder / "tokenizer/tokenizer.json")), open_bank(BANK))
     kept = texts(folder / "kept.npz", model.config)
     phases = (
-        Phase("looking", Looking(drawer, **LOOKING), LOOKING_UNTIL),
-        Phase("settling", Looking(drawer, **SETTLING), SETTLING_UNTIL, last_rate=SETTLED),
+        Phase("looking", Looking(drawer, EVENLY, **LOOKING), LOOKING_UNTIL),
+        Phase("settling", Looking(drawer, EVENLY, **SETTLING), SETTLING_UNTIL, last_rate=SETTLED),
+        Phase("finding", Looking(drawer, EXACTLY, **FINDING), FINDING_UNTIL, rate=FOUND, last_rate=SETTLED),
         Phase("small", Asking(drawer, SMALL_MIX, kept, TEXT_ROWS, frozen=True), SMALL_UNTIL),
         Phase("large", Asking(drawer, LARGE_MIX, kept, TEXT_ROWS, frozen=True), 1.0),
     )

@@ -4,7 +4,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -41,6 +41,16 @@ LARGER, TONED = 2, 2  # of the shapes and the clips of a batch that looks
 DRAWS_PER_ROW = 3  # that do not fit, then a batch is full
 
 
+class Weights(NamedTuple):
+    """How much soft tokens count in naming what is there, where the middle of a shape counts 1.
+
+    blank: without such a middle, in kinds.  ground: in colours.
+    """
+
+    blank: float
+    ground: float
+
+
 @dataclass(frozen=True)
 class SensesBatch:
     """Tensors of one training step.
@@ -51,7 +61,6 @@ class SensesBatch:
     marks: (S, CELL_MARKS) int64 and patch_marks: (N, PATCH_MARKS) int64, see `Seen`.
     mel: of each clip.  said: (A,) int64, see `Heard`.
     order: (S + A,) int64, the soft tokens of images, then of clips, in the order of their placeholders.
-    blank: how much a soft token counts in which no shape has its middle.
     """
 
     text: Batch | None
@@ -64,7 +73,7 @@ class SensesBatch:
     said: Tensor
     order: Tensor
     frozen: bool = False
-    blank: float = 0.4
+    weights: Weights = Weights(blank=0.4, ground=0.1)
 
     @property
     def num_tokens(self) -> int:
@@ -190,7 +199,7 @@ SMALL_MIX: Mix = [
     (_strip("words"), 26),
     (_strip("numbers"), 8),
     *SPEECH,
-    (_film(0), 14),
+    (_film(0), 18),
 ]
 LARGE_MIX: Mix = [
     *_shapes(0, 6),
@@ -199,10 +208,10 @@ LARGE_MIX: Mix = [
     (_strip("words"), 10),
     (_strip("numbers"), 4),
     (_picture("words", 280), 8),
-    (_picture("numbers", 280), 4),
+    (_picture("numbers", 280), 5),
     *SPEECH,
-    (_film(0), 4),
-    (_film(70), 7),
+    (_film(0), 6),
+    (_film(70), 9),
 ]
 
 
@@ -212,16 +221,15 @@ class Looking:
 
     strips, pages, shapes, charts, clips: how many of each are in a batch.  Of the shapes, LARGER are of the
     smallest budget, the others are smaller.
-    blank: see `SensesBatch`; where it is much from the start, shapes are found late.
     """
 
     drawer: Drawer
+    weights: Weights
     strips: int
     pages: int
     shapes: int
     charts: int
     clips: int
-    blank: float
 
     def check(self, shape: Shape) -> None:
         """Nothing of it depends on the shape of rows."""
@@ -230,7 +238,7 @@ class Looking:
         """Batches for ever, the same for the same seed."""
         number = skip
         while True:
-            yield replace(media_batch(None, self._media(_rng(seed, number))), blank=self.blank)
+            yield replace(media_batch(None, self._media(_rng(seed, number))), weights=self.weights)
             number += 1
 
     def _media(self, rng: random.Random) -> list[Seen | Heard]:
@@ -257,7 +265,7 @@ class Looking:
 
     def identity(self) -> list[Any]:
         """What a batch holds."""
-        return [self.strips, self.pages, self.shapes, self.charts, self.clips, self.blank]
+        return [self.strips, self.pages, self.shapes, self.charts, self.clips, *self.weights]
 
 
 @dataclass(frozen=True)

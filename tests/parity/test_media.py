@@ -252,3 +252,11 @@ def test_what_was_encoded_is_not_encoded_again() -> None:
     both = encoder.encode([*second.media, *first.media])
     assert encoder.num_encoded == len(first.media) + len(second.media)
     torch.testing.assert_close(both[-len(soft) :], soft, atol=0, rtol=0)
+
+
+@torch.inference_mode()
+def test_who_has_no_media_does_not_wait_for_those_of_others() -> None:
+    ours, _ = whole_pair("e2b")
+    encoder = MediaEncoder(ours)
+    with encoder._lock:  # as while somebody's pictures go through the tower
+        assert encoder.encode([]).shape == (0, ours.config.text.hidden_size)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemcut.errors import BadMessages, BadTools, EmptyPrompt, TemplateFailed, UnsupportedInput
+from gemcut.errors import BadMessages, BadTools, EmptyPrompt, PromptTooLong, TemplateFailed, UnsupportedInput
 from gemcut.prompt.assemble import Prompt, assemble, strip_thoughts, template_messages
 from gemcut.prompt.messages import Message, read_messages
 from gemcut.prompt.template import ChatTemplate
@@ -223,6 +223,20 @@ def test_what_cannot_be_answered_is_refused(tokenizer: Tokenizer, nano_template:
     ):
         with pytest.raises(error):
             assemble(messages, tools, False, form(tokenizer, nano_template))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    ["a" * 10**6, "<" * 10**6, [{"role": "user", "content": "Hi"}] * 1025],
+    ids=["text", "marks", "messages"],
+)
+def test_what_is_far_too_long_is_refused_before_the_work(
+    tokenizer: Tokenizer, nano_template: ChatTemplate, monkeypatch: pytest.MonkeyPatch, messages: Any
+) -> None:
+    """64 MB without a blank once took minutes and gigabytes, and then were too long."""
+    monkeypatch.setattr(Tokenizer, "encode", None)
+    with pytest.raises(PromptTooLong, match="at least [0-9]+ tokens and this model's context holds 4096"):
+        assemble(messages, None, False, form(tokenizer, nano_template))
 
 
 def test_the_worked_examples_as_token_ids(

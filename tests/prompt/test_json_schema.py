@@ -5,6 +5,7 @@ import pytest
 
 from gemcut.errors import BadConstraint
 from gemcut.prompt.json_schema import read_schema
+from gemcut.prompt.tool_grammar import tool_grammar
 
 
 def test_an_object_that_says_nothing_of_others_takes_none() -> None:
@@ -26,6 +27,15 @@ def test_an_object_that_says_nothing_of_others_takes_none() -> None:
 )
 def test_schemas_that_say_so_or_are_laid_over_each_other_stay_open(schema: dict[str, object]) -> None:
     assert read_schema(schema) == schema
+
+
+def test_names_of_properties_may_be_any_and_nothing_else() -> None:
+    """zod 4 writes propertyNames into every record, so all tools with one were refused."""
+    record = {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": {}}
+    assert read_schema({"anyOf": [record]}) == {"anyOf": [{"type": "object", "additionalProperties": {}}]}
+    assert 'KEY ":"' in tool_grammar({"f": {"type": "object", "properties": {"a": record}}})
+    with pytest.raises(BadConstraint, match="the keyword 'propertyNames', which cannot be enforced"):
+        read_schema(record | {"propertyNames": {"pattern": "^a"}})
 
 
 def test_dates_are_real_days() -> None:

@@ -68,6 +68,8 @@ def test_a_reply_as_clients_send_it_back_is_read() -> None:
     reply = {"role": "assistant", "content": "Hi", "refusal": None, "annotations": [], "audio": None}
     reply |= {"function_call": None, "tool_calls": None, "reasoning": "Hm.", "reasoning_content": "Hm."}
     assert read_messages([reply]) == (Message("assistant", "Hi", reasoning="Hm."),)
+    for one, other in (("reasoning", "reasoning_content"), ("reasoning_content", "reasoning")):
+        assert read_messages([reply | {one: "", other: "Hm."}])[0].reasoning == "Hm."
 
 
 def test_arguments_may_be_a_mapping_or_nothing() -> None:
@@ -123,6 +125,7 @@ BAD: list[tuple[Any, str]] = [
     ([{"role": "system", "content": [{"type": "image"}]}], "role system and may hold text only"),
     ([{"role": "assistant", "reasoning": 7}], "reasoning of type int"),
     ([{"role": "assistant", "tool_calls": {}}], "tool_calls of type dict"),
+    ([{"role": "assistant", "tool_calls": [{}] * 1025}], "has 1025 calls, and 1024 are the most"),
     ([{"role": "assistant", "tool_calls": [7]}], "message 0, call 0 must be a mapping"),
     (call_of("f"), "must look like"),
     (call_of({"name": "f"}, type="custom"), "must look like"),

@@ -90,6 +90,11 @@ def test_tokens_are_bytes(tokenizer: Tokenizer) -> None:
     assert tokenizer.byte_value(ids[0]) is None
 
 
+@given(text=st.text() | hostile_text)
+def test_no_text_has_fewer_tokens_than_its_length_allows(tokenizer: Tokenizer, text: str) -> None:
+    assert len(text) <= tokenizer.longest * len(tokenizer.encode(text))
+
+
 @pytest.mark.parametrize("token_id", [-1, 10**9])
 def test_an_id_outside_the_vocabulary_is_named(tokenizer: Tokenizer, token_id: int) -> None:
     with pytest.raises(BadTokenizer, match=str(token_id)):

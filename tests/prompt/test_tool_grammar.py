@@ -13,7 +13,7 @@ from gemcut.prompt.call_syntax import format_call
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.parse import ReplyParser, ToolCallMalformed, ToolCallParsed
 from gemcut.prompt.tokenizer import Tokenizer
-from gemcut.prompt.tool_grammar import tool_grammar
+from gemcut.prompt.tool_grammar import FREE_CALLS, CallRules, tool_grammar
 from gemcut.prompt.tools import Tools, tool_parameters
 from tests.engine.drawing import draw
 
@@ -74,13 +74,22 @@ def vocabulary(tokenizer: Tokenizer) -> GrammarVocabulary:
     return GrammarVocabulary(tokenizer, tokenizer.vocab_size)
 
 
-def constrained(vocabulary: GrammarVocabulary, tools: Tools, schema: Any = None) -> Constraint:
-    return Constraint(vocabulary, ConstraintOptions(reply_grammar(schema, None, None, tools), False, None))
+def constrained(
+    vocabulary: GrammarVocabulary, tools: Tools, schema: Any = None, rules: CallRules = FREE_CALLS
+) -> Constraint:
+    grammar = reply_grammar(schema, None, None, tools, rules)
+    return Constraint(vocabulary, ConstraintOptions(grammar, False, None))
 
 
-def takes(vocabulary: GrammarVocabulary, tokenizer: Tokenizer, tools: Tools, reply: str) -> bool:
+def takes(
+    vocabulary: GrammarVocabulary,
+    tokenizer: Tokenizer,
+    tools: Tools,
+    reply: str,
+    rules: CallRules = FREE_CALLS,
+) -> bool:
     """Whether the whole reply, control tokens written out, is permitted."""
-    constraint = constrained(vocabulary, tools)
+    constraint = constrained(vocabulary, tools, rules=rules)
     try:
         for token_id in tokenizer.encode(reply, special=True):
             constraint.advance(token_id)
@@ -191,6 +200,47 @@ def test_text_may_stand_before_calls_and_a_response_follows_them(
     assert takes(vocabulary, tokenizer, TOOLS, reply) is good
 
 
+NOOP, PAY = format_call("noop", {}), format_call("pay", {"amount": 1, "to": []})
+END = "<|tool_response>"
+
+
+@pytest.mark.parametrize(
+    ("rules", "good", "bad"),
+    [
+        (CallRules(most=0), ["text", ""], [NOOP + END, "text" + NOOP + END]),
+        (CallRules(most=1), ["text", NOOP + END, "text" + PAY + END], [NOOP + NOOP + END]),
+        (CallRules(required=True), [NOOP + END, NOOP + PAY + END], ["text", "", "text" + NOOP + END]),
+        (CallRules(required=True, most=1), [PAY + END], [NOOP + NOOP + END, ""]),
+        (CallRules(only=("pay",)), ["text", PAY + PAY + END], [NOOP + END]),
+        (CallRules(required=True, most=1, only=("noop",)), [NOOP + END], [PAY + END, "text"]),
+    ],
+)
+def test_rules_say_how_many_calls_and_of_which_tools(
+    rules: CallRules,
+    good: list[str],
+    bad: list[str],
+    vocabulary: GrammarVocabulary,
+    tokenizer: Tokenizer,
+) -> None:
+    for reply in good:
+        assert takes(vocabulary, tokenizer, TOOLS, reply, rules), reply
+    for reply in bad:
+        assert not takes(vocabulary, tokenizer, TOOLS, reply, rules), reply
+
+
+def test_rules_that_nothing_can_keep_are_refused() -> None:
+    with pytest.raises(BadConstraint, match="no tools that calls are held to"):
+        reply_grammar(None, None, None, None, CallRules(required=True))
+    with pytest.raises(BadConstraint, match="a call of 'fly' is asked for and the tools are get_weather"):
+        reply_grammar(None, None, None, TOOLS, CallRules(only=("fly",)))
+
+
+def test_where_no_calls_may_come_a_text_may_have_any_grammar() -> None:
+    assert reply_grammar(None, "[0-9]+", None, TOOLS, CallRules(most=0)) == reply_grammar(
+        None, "[0-9]+", None, None
+    )
+
+
 def test_with_a_schema_the_reply_is_json_or_calls(
     vocabulary: GrammarVocabulary, tokenizer: Tokenizer
 ) -> None:
@@ -229,6 +279,7 @@ def test_with_a_schema_the_reply_is_json_or_calls(
         ),
         ({"a": {"type": "string", "pattern": "^a|b$"}}, "choice outside of parentheses"),
         ({"a": {"oneOf": [{"type": "integer"}, {"type": "number"}]}}, "oneOf whose parts may hold at once"),
+        ({"a": {"oneOf": [{"const": str(n)} for n in range(301)]}}, "oneOf of 301 parts, and 300 are"),
         ({"a": {"type": "integer", "enum": ["x"]}}, "no value among \\['x'\\] of type"),
         ({"a": {"minLength": 3, "maxLength": 1}}, "minLength 3 above maxLength 1"),
         ({"a": False}, "tool 'f', a permits no value"),

@@ -22,7 +22,7 @@ from gemcut.train.optimiser import Optimiser
 from recipes.nano import senses_mix
 from recipes.nano.config import nano_config
 from recipes.nano.neighbours import OFFSETS, plant_neighbours
-from recipes.nano.senses import RATES, Senses, senses_loss
+from recipes.nano.senses import EXACTLY, RATES, Senses, senses_loss
 from recipes.nano.senses_mix import LARGE_MIX, SMALL_MIX, Asking, Drawer, Looking, media_batch
 from recipes.nano.voices import DIGITS, SEEN, VOCABULARY, Bank
 
@@ -138,7 +138,9 @@ def test_towers_learn_alone_and_the_decoder_stays(model: Gemma4, drawer: Drawer)
     torch.set_num_threads(1)
     senses = Senses(model, drawer.vocabulary, mean_loss)
     optimiser = Optimiser(senses.named_parameters(), RATES)
-    batch = next(Looking(drawer, strips=2, pages=0, shapes=2, charts=1, clips=1, blank=0.4).batches(SHAPE, 0, 0))
+    batch = next(
+        Looking(drawer, EXACTLY, strips=2, pages=0, shapes=2, charts=1, clips=1).batches(SHAPE, 0, 0)
+    )
     before = model.model.language_model.layers[0].self_attn.q_proj.weight.clone()
     losses = []
     for _ in range(8):

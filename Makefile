@@ -13,7 +13,7 @@ test: .venv/installed-for-tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=auto --dist=loadfile
 
 clients: .venv/installed-for-tests build/clients/agents/installed build/clients/crewai/installed
 	GEMCUT_CLIENTS=build/clients .venv/bin/pytest tests/clients

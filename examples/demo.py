@@ -30,7 +30,7 @@ def main() -> None:
 def look_and_listen(gemma: Gemma) -> None:
     """A picture of shapes, one of words, a spoken clip, and a video."""
     shapes, words = FOLDER / "shapes.png", FOLDER / "words.png"
-    for question in ("How many gray stars are there?", "What color is the background?"):
+    for question in ("How many green triangles are there?", "What color is the background?"):
         reply = gemma.reply(question, images=[shapes], sampling=GREEDY)
         print(f"image    > {shapes.name}: {question}\n           {reply.text}\n")
 

@@ -165,19 +165,19 @@ def test_nano_calls_two_tools_and_answers_from_each_result(nano: Path) -> None:
         """
         return {"Lisbon": "windy"}[city]
 
-    def find_book(title: str) -> dict[str, int]:
-        """Find a book.
+    def get_price(item: str) -> dict[str, int]:
+        """The price of an item.
 
         Args:
-            title: The title.
+            item: The item's name.
         """
-        return {"pages": 417}
+        return {"price": 417}
 
     gemma = Gemma.load("nano", device="cpu")
-    agent = gemma.agent([get_weather, find_book], sampling=SamplingParams(temperature=0, max_tokens=80))
+    agent = gemma.agent([get_weather, get_price], sampling=SamplingParams(temperature=0, max_tokens=80))
     first = agent.run("What is the weather in Lisbon?")
     assert "windy" in first.text
-    then = agent.run([*first.messages, Message("user", "What is the pages of the book Dune?")])
-    assert [call.name for call in then.calls] == ["find_book"]
+    then = agent.run([*first.messages, Message("user", "What is the price of a lamp?")])
+    assert [call.name for call in then.calls] == ["get_price"]
     assert "417" in then.text
     gemma.close()

@@ -267,7 +267,7 @@ def test_a_batch_gives_the_replies_in_order_and_tells_what_failed(gemma: Gemma) 
 
 
 def test_an_option_that_a_batch_does_not_have_is_refused(gemma: Gemma) -> None:
-    with pytest.raises(TypeError, match="'temprature' is no option of a reply; there are tools, think"):
+    with pytest.raises(TypeError, match="'temprature' is no option of a reply; there are think"):
         gemma.batch(["Hi"], temprature=0)  # type: ignore[call-arg]
 
 

@@ -5,6 +5,7 @@ Letters: N rows of the step, B sequences, P pages of the longest table.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from gemcut.model.paged_cache import PagedCache, PageWriter
 from gemcut.model.step import Step
 
 KINDS: tuple[AttentionKind, ...] = ("full_attention", "sliding_attention")
-Numbers, Small = NDArray[np.int64], NDArray[np.int32]
+Numbers: TypeAlias = NDArray[np.int64]
+Small: TypeAlias = NDArray[np.int32]
 
 
 @dataclass(frozen=True)

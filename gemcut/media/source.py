@@ -188,4 +188,5 @@ def _check_size(size: int, what: str) -> None:
 def shown(text: object) -> str:
     """A path or URL for a message: on one line and not longer than LONGEST_SHOWN characters."""
     line = " ".join(str(text).split())
-    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"
+    part = LONGEST_SHOWN // 2  # a file's name stands at the end
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:part]}…{line[-part:]}"

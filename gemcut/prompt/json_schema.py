@@ -3,6 +3,7 @@
 llguidance passes over names that it does not know, so what it enforces is named here, keyword by keyword.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -14,6 +15,7 @@ from gemcut.prompt.string_terminal import FORMATS
 
 Schema: TypeAlias = Mapping[str, Any] | type[pydantic.BaseModel]
 
+UNWRITTEN = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f]")  # characters of constants
 TYPES = ("string", "number", "integer", "boolean", "null", "array", "object")
 APPLIED = ("items", "additionalProperties")  # keywords that hold one schema
 LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")  # a list of schemas
@@ -41,14 +43,26 @@ def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
+def _is_writable(value: Any) -> bool:
+    """Whether llguidance can have a constant written: it loses most control characters."""
+    if isinstance(value, Mapping):
+        return all(_is_writable(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(map(_is_writable, value))
+    return not (isinstance(value, str) and UNWRITTEN.search(value))
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
 ASSERTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "type": (_is_type, f"one or several of {', '.join(TYPES)}"),
-    "enum": (lambda value: isinstance(value, list) and bool(value), "a list of values"),
-    "const": (lambda value: True, ""),
+    "enum": (
+        lambda value: isinstance(value, list) and bool(value) and _is_writable(value),
+        "a list of values without control characters other than \\n, \\t, \\r, \\b and \\f",
+    ),
+    "const": (_is_writable, "a value without control characters other than \\n, \\t, \\r, \\b and \\f"),
     "$ref": (
         lambda value: _is_text(value) and value.startswith("#"),
         "a place in this schema, as #/$defs/Name",

@@ -5,6 +5,7 @@
 
 import random
 import sys
+from itertools import count
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from recipes.nano.voices import open_bank
 
 SEED = 1
 FRAMES_PER_S = 10  # of the film's file: players show no still for half a second
+SHAPES = 4  # at least, in the picture that shows some
 BITS_PER_S = 400_000  # as much as sharp edges want
 
 
@@ -24,7 +26,8 @@ def write_samples(folder: Path) -> dict[str, tuple[str, str]]:
     """Writes the files; returns the question and the right answer of each."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {}
-    shapes = pictures.count(_rng("shapes"), "held_out", 70)
+    drawn = (pictures.count(_rng(f"shapes {number}"), "held_out", 70) for number in count())
+    shapes = next(picture for picture in drawn if len(picture.marks) > SHAPES)  # the ground has a mark too
     shapes.image.save(folder / "shapes.png")
     told["shapes.png"] = shapes.question, shapes.answer
     words = printed.words(_rng("words"), "held_out", 280)

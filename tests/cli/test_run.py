@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gemcut.cli.main import build_app
+from gemcut.cli.opening import Loading
 from gemcut.engine.sampling_params import SamplingParams
 from tests.cli.fake import CALL, WEATHER, CtrlC, FakeGemma, said
 
@@ -50,7 +51,7 @@ def test_the_answer_goes_to_stdout_and_the_timings_to_stderr(run: Run) -> None:
 
 def test_without_a_model_nano_is_asked(run: Run, opened: list[Any], gemma: FakeGemma) -> None:
     run("Hi")
-    assert opened == [("nano", None, None, False, None)]
+    assert opened == [("nano", Loading(device=None, dtype=None, offline=False))]
     asked = gemma.asked[0]
     assert asked.messages == [{"role": "user", "content": "Hi"}]
     assert (asked.tools, asked.think, asked.sampling) == ((), False, SamplingParams())
@@ -58,12 +59,12 @@ def test_without_a_model_nano_is_asked(run: Run, opened: list[Any], gemma: FakeG
 
 def test_a_drafter_is_opened_with_the_model(run: Run, opened: list[Any]) -> None:
     run("e2b", "Hi", "--drafter", "e2b")
-    assert opened == [("e2b", None, None, False, "e2b")]
+    assert opened == [("e2b", Loading(device=None, dtype=None, offline=False, drafter="e2b"))]
 
 
 def test_device_dtype_and_offline_reach_the_model(run: Run, opened: list[Any]) -> None:
     run("e2b", "Hi", "--device", "cpu", "--dtype", "float32", "--offline")
-    assert opened == [("e2b", "cpu", "float32", True, None)]
+    assert opened == [("e2b", Loading(device="cpu", dtype="float32", offline=True))]
 
 
 def test_every_option_reaches_the_question(run: Run, gemma: FakeGemma) -> None:

@@ -28,6 +28,7 @@ from gemcut.engine.constraint import (
     unpack,
 )
 from gemcut.errors import BadConstraint
+from gemcut.prompt.json_schema import UNWRITTEN
 from gemcut.prompt.tokenizer import Tokenizer
 from tests.engine.drawing import draw
 from tests.engine.schemas import SCHEMAS
@@ -110,8 +111,9 @@ def bounds(low: str, high: str, most: int) -> st.SearchStrategy[dict[str, Any]]:
 
 
 NAMES = st.text('abc"\\ é', min_size=1, max_size=3)
+CONSTANT_TEXTS = st.text(max_size=4).filter(lambda text: not UNWRITTEN.search(text))
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers(-99, 99) | CONSTANT_TEXTS,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=2),
     max_leaves=4,
 )

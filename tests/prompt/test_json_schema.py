@@ -38,6 +38,13 @@ def test_names_of_properties_may_be_any_and_nothing_else() -> None:
         read_schema(record | {"propertyNames": {"pattern": "^a"}})
 
 
+@pytest.mark.parametrize("schema", [{"const": "\x07"}, {"enum": ["a", {"b": ["c\x7f"]}]}])
+def test_constants_with_control_characters_are_refused(schema: dict[str, object]) -> None:
+    with pytest.raises(BadConstraint, match="without control characters other than"):
+        read_schema(schema)
+    assert read_schema({"const": "line\n\ttab"})
+
+
 def test_dates_are_real_days() -> None:
     read = read_schema({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]})
     assert "format" not in read["anyOf"][0]

@@ -90,6 +90,11 @@ def test_the_encoder_free_model_takes_large_patches_and_raw_frames(
     assert heard.frames.shape == (25, 640)
 
 
+def named(value: object) -> str:
+    """What pytest calls a parameter: the same in each of its processes, so without addresses."""
+    return re.sub(r" at 0x[0-9A-F]+", "", str(value))
+
+
 @pytest.mark.parametrize(
     ("part", "tokens"),
     [
@@ -99,7 +104,7 @@ def test_the_encoder_free_model_takes_large_patches_and_raw_frames(
         ({"type": "image_url", "image_url": {"url": "PNG", "detail": "auto"}}, 126),
         ({"type": "image_url", "image_url": {"url": "PNG", "detail": "high"}}, 1080),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_budget_is_the_part_s_then_the_request_s_then_the_model_s(
     tokenizer: Tokenizer, nano_template: ChatTemplate, part: dict[str, Any], tokens: int, tmp_path: Any
@@ -166,7 +171,7 @@ def test_frames_are_chosen_per_request(tokenizer: Tokenizer, nano_template: Chat
         ([image(tokens="many")], BadMessages, "tokens of type str"),
         ([{"type": "image_url", "image_url": {"url": "x", "detail": "fine"}}], BadMedia, "detail is 'fine'"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_is_refused(
     tokenizer: Tokenizer, nano_template: ChatTemplate, parts: list[Any], error: type[Exception], message: str

@@ -23,10 +23,10 @@ def joined(texts: Sequence[str]) -> str:
 
 @st.composite
 def spread(draw: st.DrawFn, words: Sequence[str], least: int) -> list[list[str]]:
-    """The words in windows, of which each has `least` words or more in common with the next."""
-    begin, windows = 0, []
+    """The words in windows, each of which ends later than the one before and shares `least` words with it."""
+    begin, end, windows = 0, 0, []
     while True:
-        end = min(begin + draw(st.integers(2 * least + 1, HELD)), len(words))
+        end = min(max(begin + draw(st.integers(2 * least + 1, HELD)), end + 1), len(words))
         windows.append(list(words[begin:end]))
         if end == len(words):
             return windows

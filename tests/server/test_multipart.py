@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +15,8 @@ KIND = "multipart/form-data; boundary=b"
 
 
 def sent(fields: dict[str, Any], files: dict[str, Any]) -> tuple[bytes, str]:
-    """A form as httpx writes it, and its content-type."""
-    request = httpx.Request("POST", "http://x", data=fields, files=files)
+    """A form as httpx2 writes it, and its content-type."""
+    request = httpx2.Request("POST", "http://x", data=fields, files=files)
     return request.read(), request.headers["content-type"]
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.server.programs import started
@@ -19,11 +19,11 @@ from tests.server.servers import PARIS
 
 
 def post(url: str, **fields: Any) -> Any:
-    return httpx.post(f"{url}/v1/chat/completions", json={"messages": PARIS, **fields}, timeout=60)
+    return httpx2.post(f"{url}/v1/chat/completions", json={"messages": PARIS, **fields}, timeout=60)
 
 
 def in_flight(url: str) -> bool:
-    return "gemcut_requests_in_flight 1.0" in httpx.get(f"{url}/metrics").text
+    return "gemcut_requests_in_flight 1.0" in httpx2.get(f"{url}/metrics").text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -40,13 +40,13 @@ def test_at_its_end_it_lets_requests_end_and_takes_no_more(tiny_folder: Path, nu
         assert [line["event"] for line in program.lines if line["event"] != "request"] == [
             "listening", "draining", "stopped",
         ]  # fmt: skip
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx2.ConnectError):
             post(program.url)
 
 
 def test_a_second_signal_ends_it_at_once(tiny_folder: Path) -> None:
     with started(str(tiny_folder), "--drain", "60") as program:
-        with httpx.stream(
+        with httpx2.stream(
             "POST",
             f"{program.url}/v1/chat/completions",
             json={"messages": PARIS, "max_tokens": 450, "stream": True, "n": 8, "temperature": 1},
@@ -65,7 +65,7 @@ def test_a_second_signal_ends_it_at_once(tiny_folder: Path) -> None:
 def test_keys_come_from_the_environment_too(tiny_folder: Path) -> None:
     with started(str(tiny_folder), "--name", "mine", GEMCUT_API_KEY="one two") as program:
         assert post(program.url).status_code == 401
-        answer = httpx.get(f"{program.url}/v1/models", headers={"authorization": "Bearer two"})
+        answer = httpx2.get(f"{program.url}/v1/models", headers={"authorization": "Bearer two"})
         assert [model["id"] for model in answer.json()["data"]] == ["mine"]
         assert "one" not in json.dumps(program.lines)
 
@@ -82,7 +82,7 @@ def test_a_client_that_breaks_off_leaves_no_memory_in_use(tiny_folder: Path) -> 
         end = time.monotonic() + 20
         while (
             'gemcut_pages_used{layers="full",model="tiny"} 0.0'
-            not in httpx.get(f"{program.url}/metrics").text
+            not in httpx2.get(f"{program.url}/metrics").text
         ):
             assert time.monotonic() < end
             time.sleep(0.05)

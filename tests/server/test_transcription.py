@@ -225,8 +225,10 @@ def test_the_log_has_no_recording(hearing: Gemma) -> None:
 
 
 def test_openais_client_transcribes(hearing_folder: Path, long_file: bytes) -> None:
-    with started(str(hearing_folder), "--max-reply-tokens", "12", "--name", "tiny") as program:
-        client = openai.OpenAI(base_url=f"{program.url}/v1", api_key="any", max_retries=0)
+    with (
+        started(str(hearing_folder), "--max-reply-tokens", "12", "--name", "tiny") as program,
+        openai.OpenAI(base_url=f"{program.url}/v1", api_key="any", max_retries=0) as client,
+    ):
         make = client.audio.transcriptions.create
         whole = make(file=("talk.flac", long_file), model="tiny", prompt="Hello", temperature=0)
         assert whole.text

@@ -54,7 +54,10 @@ export class Shelf {
       this.actions.rename(conversation, keep ? field.value.trim() : conversation.title);
     };
     field.addEventListener("keydown", (event) => {
-      if (isEnter(event)) end(true);
+      if (isEnter(event)) {
+        event.preventDefault(); // else the button that gets the focus is pressed by the same key
+        end(true);
+      }
       if (event.key === "Escape" && !event.isComposing) end(false);
       event.stopPropagation();
     });

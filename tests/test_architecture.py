@@ -21,6 +21,7 @@ RANKS = (
     ("quant", "lora", "shard"),
     ("load",),
     ("engine", "train"),
+    ("fit",),  # what a machine can run
     ("reply",),  # what the api gives
     ("many",),  # many questions to it at once
     ("api",),

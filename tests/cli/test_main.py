@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gemcut.cli.main import build_app
 
-COMMANDS = ("run", "list", "show", "pull")
+COMMANDS = ("run", "list", "show", "fit", "pull")
 
 
 def test_the_version_is_the_packages() -> None:
@@ -43,7 +43,9 @@ def test_python_m_gemcut_is_gemcut() -> None:
 
 
 @pytest.mark.usefixtures("nano")
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list"], ["show", "e2b"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list"], ["show", "e2b"], ["fit", "--for", "4090"]]
+)
 def test_what_needs_no_model_does_not_wait_for_torch(arguments: list[str]) -> None:
     code = (
         "import sys\n"

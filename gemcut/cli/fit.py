@@ -74,7 +74,11 @@ def _check(for_device: str | None, context: int | None, device: str | None) -> N
 def _here(device: str | None) -> Asked:
     with Screen().waiting("measuring this machine …"):
         here = look_here(device)
-    return Asked(place=here.place, heading=_heading(here), described={"machine": _machine_json(here)})
+    heading = _heading(here)
+    if here.machine.gpus and here.place.kind == "cpu" and device is None:
+        heading.append("Those figures are of the CPU: torch does not use that GPU.")
+    described = asdict(here.machine) | {"measured_s": here.measured_s}
+    return Asked(place=here.place, heading=heading, described={"machine": described})
 
 
 def _elsewhere(name: str) -> Asked:
@@ -110,8 +114,6 @@ def _heading(here: Here) -> list[str]:
         own = gpu.memory
         has = "shares it" if own is None else f"{size(own.total_bytes)}, {size(own.free_bytes)} free"
         lines.append(f"{gpu.name}: {has}")
-    if machine.gpus and place.kind == "cpu":
-        lines.append("The figures are of the CPU: torch does not use that GPU.")
     rates = place.rates
     if here.measured_s is not None and rates is not None:
         lines += _measured(rates, here.measured_s, place.kind)
@@ -128,10 +130,6 @@ def _measured(rates: Rates, seconds: float, kind: str) -> list[str]:
         f"  weights read, GB/s: {read}",
         f"  multiplied, GFLOP/s: {multiplied}",
     ]
-
-
-def _machine_json(here: Here) -> dict[str, Any]:
-    return asdict(here.machine) | {"measured_s": here.measured_s}
 
 
 def _json(asked: Asked, estimates: Sequence[Estimate], advice: Sequence[Advice]) -> dict[str, Any]:

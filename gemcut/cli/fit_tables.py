@@ -21,9 +21,9 @@ STYLES: Mapping[Verdict, str] = {
 }
 MARKS: Mapping[Verdict, str] = {"fits": "✓", "fits once memory is freed": "~", "does not fit": "✗"}
 BESIDE: Mapping[PlaceKind, str] = {
-    "cpu": "sight, sound, per-layer table (bf16 / int8 / int4): on disk, not counted as memory;\n"
+    "cpu": "images, sound, per-layer table (bf16 / int8 / int4): on disk, not counted as memory;\n"
     "read as needed.  keys, values: of each token, and of the windows that are full.",
-    "gpu": "sight, sound, per-layer table (bf16 / int8 / int4): counted as memory.\n"
+    "gpu": "images, sound, per-layer table (bf16 / int8 / int4): counted as memory.\n"
     "keys, values: of each token, and of the windows that are full.",
 }
 
@@ -33,8 +33,7 @@ def everything(
 ) -> RenderableType:
     """All tables, one below the other.  context: the tokens that were asked for."""
     parts: list[RenderableType] = ["", _sizes(estimates), _dim(_legend(estimates, context)), ""]
-    parts += [_apart([one for one in estimates if one.precision == PRECISIONS[0]], estimates)]
-    parts += [_dim(BESIDE[kind]), ""]
+    parts += [_apart(estimates), _dim(BESIDE[kind]), ""]
     if advice:
         sources = ", ".join(sorted({one.score.source for one in advice}))
         parts += [_advice(advice), _dim(f"Published scores of the sizes, thinking: {sources}")]
@@ -78,16 +77,16 @@ def _legend(estimates: Sequence[Estimate], context: int | None) -> str:
     )
 
 
-def _apart(plain: Sequence[Estimate], estimates: Sequence[Estimate]) -> Table:
+def _apart(estimates: Sequence[Estimate]) -> Table:
     """What comes beside the text model's weights, a row for each size."""
-    table = _table("beside them", "sight, sound", "per-layer table", "keys, values", left=(0, 2, 3))
-    for one in plain:
-        tables = [other.weights.table_bytes for other in estimates if other.family.name == one.family.name]
+    table = _table("beside them", "images, sound", "per-layer table", "keys, values", left=(0, 2, 3))
+    for row in dict.fromkeys(one.family for one in estimates):
+        weights = [one.weights for one in estimates if one.family == row]
         table.add_row(
-            f"  {one.family.name}",
-            size(one.weights.media_bytes),
-            _sizes_together(tables),
-            _keys_values(one.family.size.text),
+            f"  {row.name}",
+            size(weights[0].media_bytes),
+            _sizes_together([one.table_bytes for one in weights]),
+            _keys_values(row.size.text),
         )
     return table
 

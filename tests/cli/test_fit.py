@@ -51,9 +51,10 @@ def test_it_says_what_it_measured(look: Callable[[Here], None]) -> None:
 
 def test_a_gpu_that_torch_cannot_use_is_named(look: Callable[[Here], None]) -> None:
     look(seen(GPU))
-    printed = fit().stdout
+    printed, asked = fit().stdout, fit("--device", "cpu").stdout
     assert "NVIDIA GeForce RTX 4090: 25.8 GB, 24.7 GB free" in printed
-    assert "The figures are of the CPU: torch does not use that GPU." in printed
+    assert "Those figures are of the CPU: torch does not use that GPU." in printed
+    assert "torch does not use" not in asked
 
 
 def test_without_torch_it_says_that_nothing_was_measured(look: Callable[[Here], None]) -> None:

@@ -24,13 +24,18 @@ from gemcut.opened import open_checkpoint
 
 
 def what_it_is(folder: Path) -> tuple[Family, Precision]:
-    """The size and the precision of a checkpoint.  Ends the program for one that is none of the sizes."""
+    """The size and the precision of a checkpoint.  Ends the program for one that `gemcut fit` does not tell."""
     opened = open_checkpoint(folder)
     row = next((row for row in FAMILIES if row.size.text == opened.config.text), None)
     if row is None:
         raise SystemExit(f"{folder} is none of {', '.join(row.name for row in FAMILIES)}")
-    forms = set(opened.blocks.values())
-    return row, next((precision for precision, form in FORMS.items() if {form} == forms), "bf16")
+    forms = set(opened.blocks.values()) if opened.blocks else {None}
+    found = next((precision for precision, form in FORMS.items() if {form} == forms), None)
+    if found is None:
+        raise SystemExit(
+            f"{folder} is in {' and '.join(sorted(map(str, forms)))}; give one that is in one form"
+        )
+    return row, found
 
 
 def lines(predicted: Sequence[Estimate], side: Measured) -> Iterator[str]:

@@ -21,7 +21,8 @@ from gemcut.checkpoint.block_names import form_of
 from gemcut.config import BlockForm, Quantization
 from gemcut.engine.sampling_params import SamplingParams
 from gemcut.evals.task import Case
-from gemcut.kernels.blocks import VALUES, from_blocks, to_blocks
+from gemcut.kernels.block_layout import VALUES
+from gemcut.kernels.blocks import from_blocks, to_blocks
 from gemcut.many import Question
 from gemcut.reply import Reply
 from recipes.nano.build_data import draw_rng

@@ -15,7 +15,8 @@ from gemcut.checkpoint.gguf_weights import GgufWeights
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.config import BlockForm, DrafterConfig, GenerationConfig, ModelConfig, TextConfig
 from gemcut.errors import BadConfig, BadOption, BadTokenizer, BadWeightFile, WeightMismatch
-from gemcut.kernels.blocks import VALUES, to_blocks
+from gemcut.kernels.block_layout import VALUES
+from gemcut.kernels.blocks import to_blocks
 from gemcut.model.drafter import Drafter
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.layer_plan import unused_tensors

@@ -17,7 +17,7 @@ from gemcut.checkpoint.quantization_section import read_quantization
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.config import BlockForm, GenerationConfig, ModelConfig
 from gemcut.errors import TemplateFailed
-from gemcut.kernels.blocks import BLOCK_BYTES, VALUES
+from gemcut.kernels.block_layout import BLOCK_BYTES, VALUES
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
 

@@ -21,6 +21,7 @@ RANKS = (
     ("quant", "lora", "shard"),
     ("load",),
     ("engine", "train"),
+    ("fit",),  # what a machine can run
     ("reply",),  # what the api gives
     ("many", "live"),  # many questions to it at once, and replies under way
     ("toolbox",),  # tools that can be called

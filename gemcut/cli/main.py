@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from gemcut.cli.export import export
+from gemcut.cli.fit import fit
 from gemcut.cli.list_models import list_models
 from gemcut.cli.pull import pull
 from gemcut.cli.quantize import quantize
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
     app.command()(serve)
     app.command("list")(list_models)
     app.command()(show)
+    app.command()(fit)
     app.command()(pull)
     app.command()(quantize)
     app.command()(export)

@@ -17,19 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.config import BlockForm
+from gemcut.kernels.block_layout import BLOCK_BYTES, SCALE_BYTES, VALUES, row_bytes
 from gemcut.kernels.norm import at_least_float32
 
-VALUES = 32  # of a block
-SCALE_BYTES = 2
-BLOCK_BYTES: dict[BlockForm, int] = {"int4": SCALE_BYTES + VALUES // 2, "int8": SCALE_BYTES + VALUES}
 SLICE_VALUES = 2**21  # made wide at a time: 8 MiB in float32, which stays in the cache
 LEAST_NORMAL = torch.finfo(torch.float32).tiny  # of smaller scales there is no reciprocal
-
-
-def row_bytes(width: int, form: BlockForm) -> int:
-    """Bytes of a row of `width` values, a multiple of 32."""
-    assert width % VALUES == 0, width
-    return width // VALUES * BLOCK_BYTES[form]
 
 
 def to_blocks(weight: Tensor, form: BlockForm) -> Tensor:

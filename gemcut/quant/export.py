@@ -13,17 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gemcut.checkpoint.block_names import DECODER, EMBEDDING, form_of
+from gemcut.checkpoint.block_names import DECODER, EMBEDDING
 from gemcut.checkpoint.gguf_config import ARCHITECTURE, config_pairs, sampling_pairs
 from gemcut.checkpoint.gguf_names import ROPE_FACTORS, gguf_name
 from gemcut.checkpoint.gguf_vocab import MODEL, GgufVocab
 from gemcut.checkpoint.gguf_write import GgufEntry, GgufKind, write_gguf
 from gemcut.checkpoint.weights import WeightFiles
-from gemcut.config import BlockForm, Quantization, TextConfig
+from gemcut.config import BlockForm, TextConfig
 from gemcut.errors import BadOption, BadTokenizer
-from gemcut.kernels.blocks import BLOCK_BYTES, VALUES, from_blocks, row_bytes, to_blocks
+from gemcut.kernels.block_layout import BLOCK_BYTES, VALUES
+from gemcut.kernels.blocks import from_blocks, to_blocks
 from gemcut.model.layer_plan import unused_tensors
 from gemcut.opened import Opened
+from gemcut.quant.forms import EVERYTHING, block_bytes, form_in_blocks
 
 DTYPES: dict[GgufKind, torch.dtype] = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 FORMS: dict[GgufKind, BlockForm] = {"Q4_0": "int4", "Q8_0": "int8"}
@@ -45,9 +47,6 @@ VISIBLE = (
 )
 ORDINARY, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 3, 4, 5, 6
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
-EVERYTHING = {
-    form: Quantization(projections=form, embedding=form, per_layer_table=form) for form in BLOCK_BYTES
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +118,7 @@ class Exporting:
         if form is not None:
             shape = (*shape[:-1], shape[-1] // BLOCK_BYTES[form] * VALUES)
         kind = self._kind(name, shape)
-        if kind in FORMS:
-            num_bytes = prod(shape[:-1]) * row_bytes(shape[-1], FORMS[kind])
-        else:
-            num_bytes = prod(shape) * DTYPES[kind].itemsize
+        num_bytes = block_bytes(shape, FORMS[kind]) if kind in FORMS else prod(shape) * DTYPES[kind].itemsize
         return GgufEntry(name=gguf_name(name), kind=kind, shape=shape, num_bytes=num_bytes)
 
     def _kind(self, name: str, shape: tuple[int, ...]) -> GgufKind:
@@ -140,7 +136,7 @@ class Exporting:
         own = "F32" if own is None else own
         if self.kind is None:
             return own
-        if self.kind in FORMS and (shape[-1] % VALUES or not form_of(name, EVERYTHING[FORMS[self.kind]])):
+        if self.kind in FORMS and form_in_blocks(name, shape, EVERYTHING[FORMS[self.kind]]) is None:
             return own
         return self.kind
 

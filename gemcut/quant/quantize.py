@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from torch import Tensor
 
-from gemcut.checkpoint.block_names import form_of
 from gemcut.checkpoint.write import write_checkpoint
 from gemcut.config import BlockForm, Quantization, QuantizedConfig
 from gemcut.errors import BadOption, BadWeightFile
-from gemcut.kernels.blocks import VALUES, block_scales, row_bytes, to_blocks
+from gemcut.kernels.blocks import block_scales, to_blocks
 from gemcut.model.layer_plan import unused_tensors
 from gemcut.opened import Opened
+from gemcut.quant.forms import block_bytes, form_in_blocks
 
 SHARD_BYTES = 2**30  # held in memory until its file is written
 CARRIED = (  # from a folder to what is made of it
@@ -49,9 +48,8 @@ class Quantizing:
         return [name for name in self.source.weights.tensors if name not in unused]
 
     def form(self, name: str) -> BlockForm | None:
-        """What the tensor is to be; rows that are no multiple of 32 stay as they are."""
-        shape = self.source.weights.tensors[name].shape
-        return None if not shape or shape[-1] % VALUES else form_of(name, self.quantization)
+        """What the tensor is to be."""
+        return form_in_blocks(name, self.source.weights.tensors[name].shape, self.quantization)
 
     @property
     def num_bytes(self) -> int:
@@ -59,8 +57,7 @@ class Quantizing:
         total = 0
         for name in self.names:
             info, form = self.source.weights.tensors[name], self.form(name)
-            rows = prod(info.shape[:-1])
-            total += info.num_bytes if form is None else rows * row_bytes(info.shape[-1], form)
+            total += info.num_bytes if form is None else block_bytes(info.shape, form)
         return total
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gemcut.config import BlockForm
-from gemcut.kernels.blocks import block_linear, block_rows, block_scales, from_blocks, row_bytes, to_blocks
+from gemcut.kernels.block_layout import row_bytes
+from gemcut.kernels.blocks import block_linear, block_rows, block_scales, from_blocks, to_blocks
 
 TYPES = {"int4": gguf.GGMLQuantizationType.Q4_0, "int8": gguf.GGMLQuantizationType.Q8_0}
 FORMS: tuple[BlockForm, ...] = ("int4", "int8")

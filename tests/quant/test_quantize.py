@@ -15,7 +15,8 @@ from gemcut.checkpoint.find import find_checkpoint
 from gemcut.checkpoint.quantization_section import read_quantization
 from gemcut.config import BlockForm, Quantization
 from gemcut.errors import BadOption, BadWeightFile, CheckpointNotFound, WeightMismatch
-from gemcut.kernels.blocks import VALUES, from_blocks, to_blocks
+from gemcut.kernels.block_layout import VALUES
+from gemcut.kernels.blocks import from_blocks, to_blocks
 from gemcut.opened import open_checkpoint
 from gemcut.quant.quantize import Quantizing
 from tests.quant.models import BIG, EDGE, TEXTS, logits, write_model

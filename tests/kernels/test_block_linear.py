@@ -26,7 +26,7 @@ def any_blocks(rows: int, width: int, form: BlockForm, seed: int = 0) -> Tensor:
     """Blocks of any numbers, -128 too, with scales of both signs and of every size that is finite."""
     generator = torch.Generator().manual_seed(seed)
     blocks = torch.randint(0, 256, (rows, width // 32, BLOCK_BYTES[form]), generator=generator)
-    scales = (torch.randn(rows, width // 32, 1, generator=generator) * 3).exp().half()
+    scales = (torch.randn(rows, width // 32, 1, generator=generator) * 3).exp().clamp(max=65504).half()
     scales *= torch.randint(0, 2, scales.shape, generator=generator) * 2 - 1
     scales.view(-1)[::7] = 0
     scales.view(-1)[::11] = 65504

@@ -131,19 +131,19 @@ class Native:
         return out
 
     def block_product(self, x: Tensor, blocks: Tensor, bits: Literal[4, 8]) -> Tensor:
-        """(N, in) in bfloat16 or float32 x (out, B) uint8, contiguous, of int4 or int8 -> (N, out) in x's dtype."""
+        """(N, in) in bfloat16 or float32 x (out, B) of int4 or int8, contiguous -> (N, out) in x's dtype."""
         block_bytes = 2 + 4 * bits  # of 32 values and their scale
         assert x.dtype in (BFLOAT16, FLOAT32), x.dtype
-        assert (x.ndim, blocks.ndim, blocks.dtype) == (2, 2, torch.uint8), (x.shape, blocks.shape, blocks.dtype)
+        assert blocks.dtype == torch.uint8, blocks.dtype
+        assert x.ndim == blocks.ndim == 2, (x.shape, blocks.shape)
         assert x.shape[1] * block_bytes == blocks.shape[1] * 32, (x.shape, blocks.shape, bits)
         assert blocks.is_contiguous()
         x = x.contiguous()
         out = torch.empty(len(x), len(blocks), dtype=x.dtype)
         pointers = x.data_ptr(), blocks.data_ptr(), out.data_ptr()
         sizes = len(x), blocks.shape[1] // block_bytes, len(blocks)
-        self.library.block_product(
-            *pointers, *sizes, bits, int(x.dtype == FLOAT32), torch.get_num_threads()
-        )
+        wide, threads = int(x.dtype == FLOAT32), torch.get_num_threads()
+        self.library.block_product(*pointers, *sizes, bits, wide, threads)
         return out
 
     def norm(self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Products with weights in blocks: of the exact values, and of rows rounded to int8 with the error that this has."""
+"""Products with weights in blocks: of the exact values, and of rows rounded to int8."""
 
 import pytest
 import torch
@@ -92,7 +92,9 @@ def test_the_native_form_multiplies_rounded_rows_exactly(
 
 @each_form
 @pytest.mark.parametrize("rows", [1, 5, 32])
-def test_the_native_form_is_off_by_the_rounding_of_rows_alone(built: Native, form: BlockForm, rows: int) -> None:
+def test_the_native_form_is_off_by_the_rounding_of_rows_alone(
+    built: Native, form: BlockForm, rows: int
+) -> None:
     """No value is off by more than half of its scale."""
     x, blocks = noise(rows, 512, seed=rows), to_blocks(noise(65, 512), form)
     weight = from_blocks(blocks, form, torch.float64)
@@ -160,7 +162,9 @@ def test_rows_of_any_size_are_rounded(built: Native, form: BlockForm, size: floa
 
 @each_form
 @pytest.mark.parametrize("offset", [1, 2, 6, 31])
-def test_blocks_may_begin_anywhere_and_rows_of_x_lie_apart(built: Native, form: BlockForm, offset: int) -> None:
+def test_blocks_may_begin_anywhere_and_rows_of_x_lie_apart(
+    built: Native, form: BlockForm, offset: int
+) -> None:
     """As they do in a mapped file, at the cuts of fused weights."""
     blocks = to_blocks(noise(19, 96), form)
     memory = torch.zeros(offset + blocks.numel(), dtype=torch.uint8)

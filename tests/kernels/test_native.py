@@ -98,7 +98,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subproces
     if not Path(sanitizer).is_file():
         pytest.skip("the compiler has no address sanitizer")
     compiled("-O1", "-g", "-march=native", "-fsanitize=address", "-shared", *sources, "-o", str(library))
-    environment = {**os.environ, "LD_PRELOAD": sanitizer, "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0"}
+    own = {"LD_PRELOAD": sanitizer, "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0"}
+    environment = {**os.environ, **own}
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(HERE / "under_sanitizer.py"), str(library), *options]

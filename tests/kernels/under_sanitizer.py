@@ -10,7 +10,8 @@ import random
 import sys
 
 BLOCK_BYTES = {4: 18, 8: 34}
-SIZES = [(1, 1, 1), (1, 3, 9), (2, 48, 33), (5, 2, 7), (32, 4, 8), (33, 13, 65), (70, 1, 31)]  # rows, blocks, out
+# rows, blocks, outputs
+SIZES = [(1, 1, 1), (1, 3, 9), (2, 48, 33), (5, 2, 7), (32, 4, 8), (33, 13, 65), (70, 1, 31)]
 
 
 def memory(count: int) -> ctypes.Array:

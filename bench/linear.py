@@ -50,7 +50,7 @@ def forms(built: Native | None) -> list[Form]:
     """Every form that there is here."""
     weight = torch.randn(OUT, IN)
     plain = [weight.bfloat16() for _ in range(COPIES)]
-    int8, int4 = (to_blocks(weight, form).repeat(COPIES, 1, 1).unbind() for form in ("int8", "int4"))
+    int8, int4 = (list(to_blocks(weight, form).repeat(COPIES, 1, 1)) for form in ("int8", "int4"))
     whole = [torch.randint(-127, 128, (OUT, IN), dtype=torch.int8) for _ in plain]
     scales = torch.rand(OUT).bfloat16()
     found = [

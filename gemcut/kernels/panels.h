@@ -6,7 +6,7 @@
 //   AVX-512, AVX-VNNI dpbusd adds four products, unsigned times signed, to 32 bits
 //   NEON              sdot, the same of signed numbers
 //   others            one by one
-// VNNI and NEON have not met their hardware yet; docs/log.md says how they were tried.
+// Only AVX2 has been run so far (docs/log.md).
 
 #pragma once
 

@@ -17,7 +17,7 @@ from gemcut.fit.estimate import FLOP_OF_A_VALUE, PROMPT_TOKENS
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import FORMS, PRECISIONS, Precision
 from gemcut.kernels.block_layout import row_bytes
-from gemcut.kernels.blocks import block_linear
+from gemcut.kernels.block_linear import block_linear
 from gemcut.kernels.linear import linear
 from gemcut.model.math import gelu
 

@@ -4,8 +4,7 @@
     int8   scale (2 bytes) · 32 bytes   signed
 
 These are Q4_0 and Q8_0 of GGUF, byte for byte, so such a file's weights are used where they lie.  A matrix
-(out, in) is kept as uint8 (out, in / 32 · bytes of a block): a row of blocks is one stretch of memory, which
-native code may copy into panels of its own.
+(out, in) is kept as uint8 (out, in / 32 · bytes of a block): a row of blocks is one stretch of memory.
 Source: ggml-quants.c `quantize_row_q4_0_ref`, `quantize_row_q8_0_ref`; equal bytes in
 tests/kernels/test_blocks.py.
 
@@ -13,7 +12,6 @@ Letters: N rows, B bytes of a row of blocks, V rows of a table.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.config import BlockForm
@@ -52,20 +50,6 @@ def from_blocks(blocks: Tensor, form: BlockForm, dtype: torch.dtype) -> Tensor:
 def block_scales(blocks: Tensor, form: BlockForm) -> Tensor:
     """The scales, (..., in / 32) float16; one that is not finite says that its weights were not."""
     return _split(blocks, form)[..., :SCALE_BYTES].contiguous().view(torch.float16).squeeze(-1)
-
-
-def block_linear(x: Tensor, blocks: Tensor, form: BlockForm) -> Tensor:
-    """x·weightᵀ, a slice of rows at a time: (N, in) x (out, B) -> (N, out) in x's dtype.
-
-    The plain form, which every other is to equal: products in float32 at least, of the exact weights.
-    """
-    wide = x.to(at_least_float32(x.dtype))
-    out = torch.empty(len(x), len(blocks), dtype=x.dtype, device=x.device)
-    step = max(1, SLICE_VALUES // x.shape[1])
-    for start in range(0, len(blocks), step):
-        weight = from_blocks(blocks[start : start + step], form, wide.dtype)
-        out[:, start : start + step] = F.linear(wide, weight)
-    return out
 
 
 def block_rows(ids: Tensor, blocks: Tensor, form: BlockForm, dtype: torch.dtype) -> Tensor:

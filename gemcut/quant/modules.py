@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from gemcut.config import BlockForm
 from gemcut.kernels.block_layout import row_bytes
-from gemcut.kernels.blocks import block_linear, block_rows
+from gemcut.kernels.block_linear import block_linear
+from gemcut.kernels.blocks import block_rows
 from gemcut.kernels.linear import linear
 from gemcut.model.embedding import EmbeddingTable, scaled
 from gemcut.model.experts import Experts, mixture

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gemcut.cli.main import build_app
 
-COMMANDS = ("run", "serve", "list", "show", "fit", "pull")
+COMMANDS = ("run", "serve", "list", "show", "fit", "pull", "quantize", "export")
 
 
 def test_the_version_is_the_packages() -> None:

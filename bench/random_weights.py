@@ -1,8 +1,8 @@
-"""Random weights in a size's real shapes, in a folder that gemcut loads: for speed and memory, where the model cannot be had.
+"""Random weights in a size's real shapes, in a folder that gemcut loads: for speed and memory.
 
     python -m bench.random_weights 26b --to int4 --files FOLDER --out DIR
 
-Text only.  FOLDER holds the hub's small files of any size, of which the tokenizer's and the template are taken.
+Text only.  FOLDER holds the hub's small files of any size: tokenizer and template are taken from it.
 A tensor is in memory at a time, so a machine needs the disk's room and no more.
 """
 

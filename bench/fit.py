@@ -19,23 +19,23 @@ from gemcut.engine.main_memory import main_memory
 from gemcut.family import FAMILIES, Family
 from gemcut.fit.estimate import PROMPT_TOKENS, Estimate, Place, estimate
 from gemcut.fit.measure import measure
-from gemcut.fit.weights import FORMS, Precision
+from gemcut.fit.weights import PRECISIONS, Precision, tensor_bytes
+from gemcut.model.text_tensors import text_tensors
 from gemcut.opened import open_checkpoint
 
 
 def what_it_is(folder: Path) -> tuple[Family, Precision]:
-    """The size and the precision of a checkpoint.  Ends the program for one that `gemcut fit` does not tell."""
+    """The size and the precision of a checkpoint.  Ends the program for one that `gemcut fit` has not."""
     opened = open_checkpoint(folder)
     row = next((row for row in FAMILIES if row.size.text == opened.config.text), None)
     if row is None:
         raise SystemExit(f"{folder} is none of {', '.join(row.name for row in FAMILIES)}")
-    forms = set(opened.blocks.values()) if opened.blocks else {None}
-    found = next((precision for precision, form in FORMS.items() if {form} == forms), None)
-    if found is None:
-        raise SystemExit(
-            f"{folder} is in {' and '.join(sorted(map(str, forms)))}; give one that is in one form"
-        )
-    return row, found
+    shapes = text_tensors(row.size.text)
+    forms = {name: opened.blocks.get(name, "bf16") for name in shapes}
+    for precision in PRECISIONS:
+        if forms == {name: tensor_bytes(name, shape, precision)[0] for name, shape in shapes.items()}:
+            return row, precision
+    raise SystemExit(f"{folder} is not all in one of {', '.join(PRECISIONS)}; give one that is")
 
 
 def lines(predicted: Sequence[Estimate], side: Measured) -> Iterator[str]:

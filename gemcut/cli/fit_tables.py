@@ -63,16 +63,20 @@ def _sizes(estimates: Sequence[Estimate]) -> Table:
 def _legend(estimates: Sequence[Estimate], context: int | None) -> str:
     asked = tokens(LEAST_CONTEXT if context is None else context)
     found = {one.verdict for one in estimates}
-    beyond = context is not None and any(one.family.size.context < context for one in estimates)
+    short = dict.fromkeys(
+        one.family.name for one in estimates if context is not None and one.family.size.context < context
+    )
+    made_for_fewer = f"Made for fewer: {', '.join(short)}.\n" if short else ""
     marks: Mapping[Verdict, str] = {
         "fits": f"✓ fits with {asked} tokens",
         "fits once memory is freed": "~ once other programs are closed",
-        "does not fit": "✗ does not, or is not made for so many" if beyond else "✗ does not",
+        "does not fit": "✗ does not",
     }
     at = f"at that context, with {asked} where it does not fit" if context is None else f"at {asked} tokens"
     after = tokens(PROMPT_TOKENS if context is None else context)
     return (
         f"{', '.join(words for verdict, words in marks.items() if verdict in found)}.\n"
+        f"{made_for_fewer}"
         "weights: of the text model.  context: the most tokens that fit.\n"
         f"memory: all that is needed {at}.\n"
         f"decode: tokens a second after {after}; prefill: of a prompt of {PROMPT_TOKENS}."

@@ -197,7 +197,7 @@ def known_device(name: str) -> tuple[Device, int] | None:
 
 def _refuse_several(name: str) -> None:
     """Raises BadOption for "2x 4090" and "4090 x2"."""
-    several = re.fullmatch(r"\s*\d+\s*[x×]\s*(.+)|(.+?)\s*[x×]\s*\d+\s*", name.lower())
+    several = re.fullmatch(r"\s*\d\d?\s*[x×]\s*(.+)|(.+?)\s*[x×]\s*\d\d?\s*", name.lower())
     one = None if several is None else known_device(several[1] or several[2])
     if one is not None:
         raise BadOption(f"gemcut runs a model on one device, not on {name!r}; ask with --for {one[0].name!r}")

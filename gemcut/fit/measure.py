@@ -75,7 +75,7 @@ def _feed_forwards(buffer: Tensor, trial: Trial, form: Precision) -> Iterator[Fe
     """As many as the buffer holds the weights of."""
     sizes = trial.weight_bytes(form)
     for start in range(0, len(buffer) - sum(sizes) + 1, sum(sizes)):
-        gate, up, down = buffer[start : start + sum(sizes)].split(sizes)
+        gate, up, down = torch.split(buffer[start : start + sum(sizes)], list(sizes))
         yield _feed_forward(
             gate.view(trial.inner, -1), up.view(trial.inner, -1), down.view(trial.width, -1), form
         )

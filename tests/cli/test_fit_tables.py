@@ -85,7 +85,8 @@ def test_where_nothing_fits_it_says_so() -> None:
     assert "None of the published sizes fits here." in shown("cpu", free(1_000_000), SLOW)
     asked = shown("cpu", free(4 * GB), SLOW, 200_000)
     assert "None of the published sizes fits here with 200,000 tokens." in asked
-    assert "✗ does not, or is not made for so many." in asked
+    assert "✗ does not." in asked
+    assert "Made for fewer: nano, e2b, e4b." in asked
 
 
 def test_what_only_the_device_allows_stands_in_brackets() -> None:

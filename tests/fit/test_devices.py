@@ -65,7 +65,7 @@ def test_an_unknown_name_gets_the_nearest(typed: str, near: str) -> None:
 
 
 def test_a_name_like_no_other_gets_the_list() -> None:
-    with pytest.raises(BadOption, match=re.escape("no device '?' is known here; there are 3060, 3080")):
+    with pytest.raises(BadOption, match=re.escape("no device '?' is known here; there are 3060, 3070")):
         find_device("?")
     assert known_device("?") is None
 

@@ -24,7 +24,8 @@ from torch import Tensor
 from bench import paged
 from gemcut.config import MediaTokens, ModelConfig, TextConfig
 from gemcut.engine.graphs import cuda_recorder, recorder_for
-from gemcut.family import family, kv_bytes
+from gemcut.engine.memory import sequence_bytes
+from gemcut.family import BYTES_OF_BFLOAT16, family
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import PlainCache, next_step
 
@@ -73,7 +74,7 @@ def build_ours(text: TextConfig, device: torch.device) -> Gemma4:
 
 def read_bytes(model: Gemma4, context: int) -> int:
     """What a token must read: the weights it touches, and the keys and values of its context."""
-    return weight_bytes(model, 1) + kv_bytes(model.config.text, context)
+    return weight_bytes(model, 1) + sum(sequence_bytes(model.config.text, context, BYTES_OF_BFLOAT16))
 
 
 def weight_bytes(model: Gemma4, rows: int) -> int:

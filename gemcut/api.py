@@ -64,7 +64,7 @@ class Gemma:
         drafter: str | None = None,
         engine: EngineOptions | None = None,
     ) -> "Gemma":
-        """A model by size ("nano", "e2b", "e4b", "12b", "26b", "31b"), hub id or folder.
+        """A model by size ("nano", "e2b", "e4b", "12b", "26b", "31b"), hub id, folder or GGUF file.
 
         device: None takes a GPU where there is one.  dtype: None takes what the checkpoint's config says.
         offline: never ask the network.  drafter: the model's assistant, which guesses tokens ahead: a size,
@@ -72,6 +72,11 @@ class Gemma:
         Raises UnknownModel, CheckpointError (with what to do) and BadOption.
         """
         return cls(load(source, device=device, dtype=dtype, offline=offline, drafter=drafter), engine)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know of the way it was loaded: weights that were quantised anew."""
+        return self._loaded.notes
 
     @property
     def memory(self) -> MemoryPlan:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 AttentionKind = Literal["sliding_attention", "full_attention"]
+BlockForm = Literal["int4", "int8"]  # blocks of 32 values with a scale each: Q4_0 and Q8_0 of GGUF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,26 @@ class ModelConfig:
     media_tokens: MediaTokens
     soft_tokens_per_image: int
     dtype: Literal["bfloat16", "float16", "float32"]  # of the weights on disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """Which of a checkpoint's weights are kept in blocks, and in which; None leaves them as they are.
+
+    Norms, scalars, routers and towers always stay, and so do matrices whose rows are no multiple of 32.
+    """
+
+    projections: BlockForm | None  # of attention and feed-forwards, experts and per-layer inputs too
+    embedding: BlockForm | None  # which is the output head too
+    per_layer_table: BlockForm | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedConfig:
+    """What config.json says of a model of which some weights are in blocks."""
+
+    model: ModelConfig
+    quantization: Quantization
 
 
 @dataclass(frozen=True, kw_only=True)

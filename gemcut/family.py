@@ -82,26 +82,6 @@ class Family:
     size: Size
 
 
-def kv_bytes_per_token(text: TextConfig, kind: AttentionKind) -> int:
-    """Bytes that the bfloat16 K and V of one token take in all layers of a kind that keep their own.
-
-    Sliding layers keep at most a window of tokens.  Source: facts/architecture.md, section 15.
-    """
-    heads, width = (
-        (text.num_key_value_heads, text.head_dim)
-        if kind == "sliding_attention"
-        else (text.num_global_key_value_heads, text.global_head_dim)
-    )
-    layers = text.layer_types[: text.first_shared_layer].count(kind)
-    return layers * 2 * heads * width * BYTES_OF_BFLOAT16
-
-
-def kv_bytes(text: TextConfig, tokens: int) -> int:
-    """Bytes of the bfloat16 K and V of one sequence of this many tokens."""
-    sliding = kv_bytes_per_token(text, "sliding_attention") * min(tokens, text.sliding_window)
-    return sliding + kv_bytes_per_token(text, "full_attention") * tokens
-
-
 def family(name: str) -> Family:
     """The row of a size: "nano", "e2b", "e4b", "12b", "26b" or "31b".
 

@@ -1,6 +1,6 @@
 """Folder and options to model, tokenizer and template: the only place where the parts meet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,20 +8,24 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gemcut.checkpoint.config_file import read_config, read_generation_config
+from gemcut.checkpoint.block_names import PER_LAYER_TABLE
 from gemcut.checkpoint.drafter_section import read_drafter_config
 from gemcut.checkpoint.find import find_checkpoint, find_drafter
-from gemcut.checkpoint.weights import TensorInfo, WeightFiles
-from gemcut.config import DrafterConfig, GenerationConfig, ModelConfig, TextConfig
+from gemcut.checkpoint.gguf_weights import GgufWeights
+from gemcut.checkpoint.weights import WeightFiles
+from gemcut.config import BlockForm, DrafterConfig, GenerationConfig, ModelConfig, TextConfig
 from gemcut.errors import BadConfig, BadOption, BadTokenizer, BadWeightFile, WeightMismatch
+from gemcut.kernels.block_layout import VALUES
+from gemcut.kernels.blocks import to_blocks
 from gemcut.model.drafter import Drafter
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.layer_plan import unused_tensors
+from gemcut.opened import Opened, open_checkpoint, with_media_tokens
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
+from gemcut.quant.modules import use_blocks
 
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
-PER_LAYER_TABLE = "model.language_model.embed_tokens_per_layer.weight"
 FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 SHARED_NUMBERS = (  # in which a drafter must be like its target
     "vocab_size",
@@ -37,7 +41,10 @@ SHARED_NUMBERS = (  # in which a drafter must be like its target
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run, with all that belongs to it."""
+    """A model ready to run, with all that belongs to it.
+
+    folder: where it is from, or the GGUF file.  notes: what its user should know of the way it was loaded.
+    """
 
     folder: Path
     config: ModelConfig
@@ -46,32 +53,34 @@ class Loaded:
     tokenizer: Tokenizer
     template: ChatTemplate
     drafter: Drafter | None
+    notes: tuple[str, ...] = ()
 
 
 def load(
     source: str, *, device: str | None, dtype: Dtype | None, offline: bool, drafter: str | None = None
 ) -> Loaded:
-    """A model from a size's name, a hub id or a folder.
+    """A model from a size's name, a hub id, a folder or a GGUF file.
 
     device: None takes a GPU where there is one.  dtype: None takes what config.json says.
     drafter: the model's assistant, likewise.
     Raises the errors of gemcut.errors for anything that is missing, damaged or impossible.
     """
-    folder = find_checkpoint(source, offline=offline)
+    opened = open_checkpoint(find_checkpoint(source, offline=offline))
     beside = None if drafter is None else find_drafter(drafter, offline=offline)
-    config = read_config(folder)
+    config, generation, tokenizer = opened.config, opened.generation, opened.tokenizer()
+    if opened.vocab is not None:
+        config = with_media_tokens(config, tokenizer)
     place, kind = pick_device(device), pick_dtype(dtype, config)
-    generation = read_generation_config(folder)
-    tokenizer = Tokenizer.from_folder(folder)
-    _check_ids(folder, config.text.vocab_size, tokenizer, generation)
+    _check_ids(opened.place, config.text.vocab_size, tokenizer, generation)
     return Loaded(
-        folder=folder,
+        folder=opened.place,
         config=config,
         generation=generation,
         drafter=None if beside is None else load_drafter(beside, config.text, place, kind),
-        model=load_model(folder, config, place, kind),
+        model=load_model(opened, config, place, kind),
         tokenizer=tokenizer,
-        template=ChatTemplate.from_folder(folder),
+        template=opened.template(),
+        notes=opened.notes,
     )
 
 
@@ -80,7 +89,7 @@ def _check_ids(folder: Path, vocab_size: int, tokenizer: Tokenizer, generation: 
     if tokenizer.vocab_size > vocab_size:
         raise BadTokenizer(
             f"the tokenizer in {folder} has {tokenizer.vocab_size} tokens and the model {vocab_size};"
-            " put the model's own tokenizer.json there"
+            " give the model its own tokenizer"
         )
     beyond = [number for number in generation.stop_ids + generation.suppress_ids if number >= vocab_size]
     if beyond:
@@ -122,18 +131,45 @@ def pick_dtype(name: str | None, config: ModelConfig) -> torch.dtype:
     return known[config.dtype if name is None else name]
 
 
-def load_model(folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Gemma4:
+def load_model(opened: Opened, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Gemma4:
     """The model with its weights, built on the meta device and filled tensor by tensor.
 
-    On a CPU, weights that lie on disk in this dtype stay memory-mapped: they are read when they are first
-    used, and processes share them.  So does the per-layer table in any dtype: of it, only a row for each
-    token is ever read.
-    Raises WeightMismatch, BadWeightFile, CheckpointNotFound.
+    On a CPU, weights that lie on disk in this dtype or in blocks stay memory-mapped: they are read when they
+    are first used, and processes share them.  So does the per-layer table in any dtype: of it, only a row for
+    each token is ever read.
+    Raises BadConfig for numbers that no machine can count with, WeightMismatch, BadWeightFile,
+    CheckpointNotFound.
     """
-    with torch.device("meta"):
-        model = Gemma4(config).to(dtype)
-    _fill(model, folder, device, unused_tensors(config.text))
+    try:
+        with torch.device("meta"):
+            model = Gemma4(config).to(dtype)
+    except RuntimeError as problem:  # a tensor of more than 2^63 bytes
+        reason = str(problem).splitlines()[0]
+        raise BadConfig(
+            f"{opened.place} describes a model that is too large ({reason}); take the original one"
+        ) from problem
+    unused = unused_tensors(config.text)
+    plain = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    blocks = {name: form for name, form in opened.blocks.items() if name in plain}
+    _check_blocks(opened, plain, blocks)
+    use_blocks(model, blocks)
+    made = {name: form for name, form in blocks.items() if opened.weights.tensors[name].dtype != torch.uint8}
+    _fill(model, opened.weights, device, unused, made)
     return model.eval().requires_grad_(False)
+
+
+def _check_blocks(
+    opened: Opened, plain: Mapping[str, tuple[int, ...]], blocks: Mapping[str, BlockForm]
+) -> None:
+    """Raises WeightMismatch where what is in blocks, or is to be, cannot be the model's."""
+    for name in blocks:
+        info, shape = opened.weights.tensors[name], plain[name]
+        made = info.dtype != torch.uint8
+        if len(shape) < 2 or shape[-1] % VALUES or (made and info.shape != shape):
+            raise WeightMismatch(
+                f"{opened.place} has {name} {list(info.shape)} in blocks of {VALUES}, and the model's is"
+                f" {list(shape)}; make the file again"
+            )
 
 
 def load_drafter(folder: Path, target: TextConfig, device: torch.device, dtype: torch.dtype) -> Drafter:
@@ -145,7 +181,7 @@ def load_drafter(folder: Path, target: TextConfig, device: torch.device, dtype: 
     _check_target(folder, config, target)
     with torch.device("meta"):
         drafter = Drafter(config).to(dtype)
-    _fill(drafter, folder, device, frozenset())
+    _fill(drafter, WeightFiles.open(folder), device, frozenset(), {})
     if config.clusters is not None:
         ordering = drafter.masked_embedding.token_ordering
         if not ordering.sort().values.equal(torch.arange(len(ordering), device=device)):
@@ -172,20 +208,42 @@ def _check_target(folder: Path, config: DrafterConfig, target: TextConfig) -> No
         )
 
 
-def _fill(model: nn.Module, folder: Path, device: torch.device, unused: frozenset[str]) -> None:
-    """Give a model on the meta device its weights.  unused: names that the files may hold beside them."""
+def _fill(
+    model: nn.Module,
+    files: WeightFiles | GgufWeights,
+    device: torch.device,
+    unused: frozenset[str],
+    made: Mapping[str, BlockForm],
+) -> None:
+    """Give a model on the meta device its weights.
+
+    unused: names that the files may hold beside them.  made: tensors that go into blocks on the way.
+    """
     wanted = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    files = WeightFiles.open(folder)
-    _check_tensors(folder, wanted, files.tensors, unused)
+    plain = {name: tensor for name, tensor in wanted.items() if name not in made}
+    _check_tensors(files, plain, unused.union(made))
     mapped = {
         name
-        for name, tensor in wanted.items()
+        for name, tensor in plain.items()
         if device.type == "cpu" and (name == PER_LAYER_TABLE or files.tensors[name].dtype == tensor.dtype)
     }
     for name in mapped:
         _place(model, name, files.mapped(name))
-    for name, tensor in files.stream(wanted.keys() - mapped):
+    for name, tensor in files.stream(plain.keys() - mapped):
         _place(model, name, torch.empty(tensor.shape, dtype=wanted[name].dtype, device=device).copy_(tensor))
+    for name, form in made.items():
+        assert isinstance(files, GgufWeights)
+        _place(model, name, _in_blocks(files.pieces(name), wanted[name].shape, form).to(device))
+
+
+def _in_blocks(pieces: Iterator[Tensor], shape: torch.Size, form: BlockForm) -> Tensor:
+    """Rows that come piece by piece, as blocks of this shape."""
+    blocks = torch.empty(shape, dtype=torch.uint8)
+    rows, start = blocks.view(-1, shape[-1]), 0
+    for piece in pieces:
+        rows[start : start + len(piece)] = to_blocks(piece, form)
+        start += len(piece)
+    return blocks
 
 
 def _place(model: nn.Module, name: str, tensor: Tensor) -> None:
@@ -197,9 +255,10 @@ def _place(model: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def _check_tensors(
-    folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, TensorInfo], unused: frozenset[str]
+    files: WeightFiles | GgufWeights, wanted: Mapping[str, Tensor], unused: frozenset[str]
 ) -> None:
     """Raises WeightMismatch unless the files hold the model's tensors, in their shapes, and no others."""
+    found, folder = files.tensors, files.folder
     both = [(name, tensor, found[name]) for name, tensor in wanted.items() if name in found]
     problems = {
         "lacks": [name for name in wanted if name not in found],
@@ -219,11 +278,16 @@ def _check_tensors(
             for name, tensor, info in both
             if tensor.dtype == torch.int64 and info.dtype != torch.int64
         ],
+        "has in a dtype that is not uint8": [
+            f"{name} {info.dtype}"
+            for name, tensor, info in both
+            if tensor.dtype == torch.uint8 and info.dtype != torch.uint8
+        ],
     }
     said = [f"{what} {_few(names)}" for what, names in problems.items() if names]
     if said:
         raise WeightMismatch(
-            f"the checkpoint in {folder} does not fit its config.json: it {'; it '.join(said)};"
+            f"the checkpoint in {folder} does not fit its config: it {'; it '.join(said)};"
             " download it again or correct config.json"
         )
 

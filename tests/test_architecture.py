@@ -17,9 +17,11 @@ RANKS = (
     ("family",),  # rows of configs
     ("checkpoint", "media", "kernels"),
     ("model", "prompt"),
+    ("opened",),  # a checkpoint's parts before its weights are read
     ("quant", "lora", "shard"),
     ("load",),
     ("engine", "train"),
+    ("fit",),  # what a machine can run
     ("reply",),  # what the api gives
     ("many", "live"),  # many questions to it at once, and replies under way
     ("toolbox",),  # tools that can be called

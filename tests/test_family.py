@@ -10,7 +10,7 @@ import pytest
 from gemcut.checkpoint.config_file import read_config
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.errors import UnknownModel
-from gemcut.family import FAMILIES, Size, family, kv_bytes, kv_bytes_per_token
+from gemcut.family import FAMILIES, Size, family
 
 REPOSITORIES = {
     "e2b": "gemma-4-E2B-it",
@@ -20,7 +20,6 @@ REPOSITORIES = {
     "31b": "gemma-4-31B-it",
 }
 each_size = pytest.mark.parametrize("name", REPOSITORIES)
-KIB = 1024
 
 
 def size_of(name: str) -> Size:
@@ -90,29 +89,6 @@ def test_e2b_needs_less_memory_than_disk_because_its_table_stays_there() -> None
     e2b = size_of("e2b")
     assert e2b.disk_bytes == 10_246_357_958
     assert e2b.load_bytes == 2 * (402_653_184 + 1_877_105_955)
-
-
-def test_the_cache_of_a_token_is_the_sum_over_layers_with_their_own_keys() -> None:
-    per_token = {
-        name: (
-            kv_bytes_per_token(size_of(name).text, "sliding_attention"),
-            kv_bytes_per_token(size_of(name).text, "full_attention"),
-        )
-        for name in REPOSITORIES
-    }
-    assert per_token == {
-        "e2b": (12 * KIB, 3 * 2 * KIB),
-        "e4b": (20 * 2 * KIB, 4 * 4 * KIB),
-        "12b": (40 * 8 * KIB, 8 * 2 * KIB),
-        "26b": (25 * 8 * KIB, 5 * 4 * KIB),
-        "31b": (50 * 16 * KIB, 10 * 8 * KIB),
-    }
-
-
-def test_sliding_layers_stop_growing_at_the_window() -> None:
-    text = size_of("e2b").text
-    assert kv_bytes(text, 100) == 100 * (12 + 6) * KIB
-    assert kv_bytes(text, 10_000) == (512 * 12 + 10_000 * 6) * KIB
 
 
 def test_nano_has_no_hub_id_because_it_is_in_the_package() -> None:

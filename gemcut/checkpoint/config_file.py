@@ -18,6 +18,7 @@ from gemcut.checkpoint.media_section import (
     vision_patches_json,
     vision_tower_json,
 )
+from gemcut.checkpoint.quantization_section import KEY, quantization_json, read_quantization_section
 from gemcut.checkpoint.section import Section
 from gemcut.checkpoint.text_section import ignore_marks, read_text, text_json
 from gemcut.config import (
@@ -26,6 +27,7 @@ from gemcut.config import (
     GenerationConfig,
     MediaTokens,
     ModelConfig,
+    QuantizedConfig,
     TextConfig,
     VisionPatchConfig,
     VisionTowerConfig,
@@ -63,7 +65,8 @@ def read_config(folder: Path) -> ModelConfig:
         "float16",
         "float32",
     )
-    top.expect(tie_word_embeddings=(True,), quantization_config=(None,))
+    top.expect(tie_word_embeddings=(True,))
+    read_quantization_section(top)  # `read_quantization` gives it; here it is only checked
     if model_type.endswith("_text"):
         config = ModelConfig(
             text=read_text(top, unified=unified),
@@ -142,6 +145,11 @@ def config_json(config: ModelConfig) -> dict[str, Any]:
         "vision_config": vision,
         "audio_config": audio,
     }
+
+
+def quantized_config_json(config: QuantizedConfig) -> dict[str, Any]:
+    """What config.json says of a model with weights in blocks: only gemcut reads such a checkpoint."""
+    return config_json(config.model) | {KEY: quantization_json(config.quantization)}
 
 
 def read_generation_config(folder: Path) -> GenerationConfig:

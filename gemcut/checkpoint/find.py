@@ -20,6 +20,7 @@ from gemcut.family import family
 # what the hub takes for a name; its library raises for any other
 HUB_ID = re.compile(r"(?!.*(--|\.\.|\.git$))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", re.ASCII)
 TOKENIZER_FILE = "tokenizer.json"
+GGUF = ".gguf"
 ASSISTANT = "-assistant"  # how the hub calls a model's drafter; it may come without a tokenizer
 FILES_WE_USE = (
     CONFIG_FILE,
@@ -40,6 +41,7 @@ Report = Callable[[str], None]
 def find_checkpoint(source: str, *, offline: bool, progress: Report | None = None) -> Path:
     """The folder of a model: a size ("nano", "e2b", …), a folder, or a hub id ("google/gemma-4-E2B-it").
 
+    A GGUF file, whose name ends in .gguf, is given as it is: no folder, but a model all the same.
     The name of a size wins over a folder of that name ("./e2b" is the folder).  A model that is whole in the
     hub's cache is used without asking the hub; any other is downloaded, see `download`.
     offline: never use the network.
@@ -205,9 +207,14 @@ def _packaged(folder: Path) -> Path:
 
 
 def _whole(folder: Path) -> Path:
-    """The folder itself.  Raises CheckpointNotFound where config.json or a file of weights is missing."""
+    """The folder itself, or the GGUF file.
+
+    Raises CheckpointNotFound for another file, and where config.json or a file of weights is missing.
+    """
     if folder.is_file():
-        raise CheckpointNotFound(f"{folder} is a file; name the folder of a model")
+        if folder.suffix == GGUF:
+            return folder
+        raise CheckpointNotFound(f"{folder} is a file; name the folder of a model, or a {GGUF} file")
     if not (folder / CONFIG_FILE).exists():
         raise CheckpointNotFound(f"{folder} has no {CONFIG_FILE}; name a folder with a model")
     weight_files(folder)

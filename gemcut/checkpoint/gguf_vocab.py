@@ -1,25 +1,12 @@
-"""The vocabulary in a GGUF file.
+"""The vocabulary in a GGUF file: a part of its metadata."""
 
-Only the metadata is read, and by this module: the gguf package takes half a minute for Gemma 4's 262,144
-tokens and 514,906 merges, because it wraps every string in arrays; this takes about a second.
-Source: the GGUF specification, versions 2 and 3.
-
-    "GGUF"  u32 version  u64 tensors  u64 pairs   then the pairs: string key, u32 type, value
-    string  u64 length, bytes                     array  u32 type of its items, u64 length, items
-"""
-
-import mmap
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from gemcut.errors import BadTokenizer, BadWeightFile, CheckpointNotFound
+from gemcut.checkpoint.gguf_header import GgufHeader, read_gguf_header
+from gemcut.errors import BadTokenizer
 
-# struct's letter for each type of number
-NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-STRING, ARRAY = 8, 9
 MODEL = "gemma4"
 
 T = TypeVar("T")
@@ -49,7 +36,12 @@ def read_gguf_vocab(file: Path) -> GgufVocab:
     Raises CheckpointNotFound without the file, BadWeightFile where it is no whole GGUF file, BadTokenizer
     where it has no vocabulary of Gemma 4.
     """
-    pairs = _read_pairs(file)
+    return gguf_vocab(read_gguf_header(file))
+
+
+def gguf_vocab(header: GgufHeader) -> GgufVocab:
+    """The same of a header that was read already.  Raises BadTokenizer."""
+    file, pairs = header.file, header.pairs
 
     def value(name: str, kind: type[T]) -> T:
         key = f"tokenizer.{name}"
@@ -81,7 +73,7 @@ def read_gguf_vocab(file: Path) -> GgufVocab:
         )
     ids = {name: value(f"ggml.{name}_token_id", int) for name in ("bos", "eos", "unknown", "padding")}
     for name, token in ids.items():
-        if token >= len(tokens):
+        if not 0 <= token < len(tokens):
             raise BadTokenizer(
                 f"{file} has {token} for its {name} token and {len(tokens)} tokens; download it again"
             )
@@ -95,86 +87,3 @@ def read_gguf_vocab(file: Path) -> GgufVocab:
         pad_id=ids["padding"],
         chat_template=value("chat_template", str) if "tokenizer.chat_template" in pairs else None,
     )
-
-
-def _read_pairs(file: Path) -> Mapping[str, Any]:
-    """The metadata whose keys begin with "tokenizer."."""
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(24)
-            if head[:4] != b"GGUF" or len(head) < 24:
-                raise BadWeightFile(f"{file} is no GGUF file: it begins with {head[:4]!r}; give another file")
-            version, _, num_pairs = struct.unpack("<IQQ", head[4:])
-            if version not in (2, 3):
-                raise BadWeightFile(
-                    f"{file} is GGUF of version {version}; gemcut reads 2 and 3, little-endian"
-                )
-            with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Reader(data).pairs(num_pairs)
-    except (FileNotFoundError, IsADirectoryError) as problem:
-        raise CheckpointNotFound(f"{file} is no file; give the path of a GGUF file") from problem
-    except (struct.error, UnicodeDecodeError, _Damaged) as problem:
-        raise BadWeightFile(f"{file} is truncated or damaged ({problem}); download it again") from problem
-
-
-class _Damaged(Exception):
-    """The bytes cannot be GGUF metadata."""
-
-
-class _Reader:
-    """Reads one value after another."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data = data
-        self.at = 24
-
-    def pairs(self, count: int) -> Mapping[str, Any]:
-        found = {}
-        for _ in range(count):
-            key = self.string()
-            value = self.value(self.number("I"))
-            if key.startswith("tokenizer."):
-                found[key] = value
-        return found
-
-    def value(self, kind: int) -> Any:
-        if kind == STRING:
-            return self.string()
-        if kind == ARRAY:
-            return self.array(self.number("I"), self.number("Q"))
-        if kind not in NUMBERS:
-            raise _Damaged(f"a value of type {kind} at byte {self.at}")
-        return self.number(NUMBERS[kind])
-
-    def number(self, form: str) -> Any:
-        (value,) = struct.unpack_from(f"<{form}", self.data, self.at)
-        self.at += struct.calcsize(f"<{form}")
-        return value
-
-    def string(self) -> str:
-        (text,) = self.array(STRING, 1)
-        assert isinstance(text, str)
-        return text
-
-    def array(self, kind: int, count: int) -> tuple[Any, ...]:
-        size = 8 if kind == STRING else struct.calcsize(f"<{NUMBERS[kind]}") if kind in NUMBERS else 0
-        if size == 0:
-            raise _Damaged(f"an array of type {kind} at byte {self.at}")
-        if count * size > len(self.data) - self.at:
-            raise _Damaged(f"{count} items at byte {self.at} of {len(self.data)}")
-        if kind != STRING:
-            values = struct.unpack_from(f"<{count}{NUMBERS[kind]}", self.data, self.at)
-            self.at += count * size
-            return values
-        strings = []
-        data, at, unpack = self.data, self.at, struct.Struct("<Q").unpack_from
-        for _ in range(count):  # a million times: keep it tight
-            (length,) = unpack(data, at)
-            end = at + 8 + length
-            text = data[at + 8 : end]
-            if len(text) < length:
-                raise _Damaged(f"a string of {length} bytes at byte {at} of {len(data)}")
-            strings.append(text.decode())
-            at = end
-        self.at = at
-        return tuple(strings)

@@ -23,6 +23,8 @@ def weight_files(folder: Path) -> dict[Path, set[str] | None]:
             path.name for path in folder.glob("*") if path.suffix in (".bin", ".gguf", ".pt", ".pth")
         )
         found = f" (gemcut does not read {', '.join(others)})" if others else ""
+        if others and all(name.endswith(".gguf") for name in others):
+            found = f" (give the path of a file instead: {', '.join(others)})"
         raise CheckpointNotFound(f"{folder} has no {WEIGHT_FILE} and no {INDEX_FILE}{found}; {AGAIN}")
 
     def complain(what: str) -> BadWeightFile:

@@ -22,6 +22,11 @@ def tokens(number: int) -> str:
     return f"{number // 1024}K" if number >= 1024 and number % 1024 == 0 else f"{number:,}"
 
 
+def speed(number: float) -> str:
+    """Two digits and more: 5.13 -> "5.1", 118.2 -> "118", 11_340.0 -> "11,340"."""
+    return f"{number:,.{0 if number >= 9.95 else 1}f}"
+
+
 def _three_digits(number: float) -> str:
     decimals = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
     return f"{number:.{decimals}f}"

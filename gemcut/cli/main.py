@@ -6,8 +6,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gemcut.cli.export import export
+from gemcut.cli.fit import fit
 from gemcut.cli.list_models import list_models
 from gemcut.cli.pull import pull
+from gemcut.cli.quantize import quantize
 from gemcut.cli.run import run
 from gemcut.cli.screen import Screen
 from gemcut.cli.serve import serve
@@ -56,7 +59,10 @@ def build_app() -> typer.Typer:
     app.command()(serve)
     app.command("list")(list_models)
     app.command()(show)
+    app.command()(fit)
     app.command()(pull)
+    app.command()(quantize)
+    app.command()(export)
     return app
 
 

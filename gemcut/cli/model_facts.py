@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from gemcut.checkpoint.config_file import read_config, read_generation_config
@@ -79,33 +78,33 @@ def _facts_of_size(row: Family, size: Size) -> ModelFacts:
 
 
 def _facts_of_files(source: str) -> ModelFacts:
-    from gemcut.checkpoint.weights import WeightFiles  # brings torch, which takes a second to import
+    from gemcut.opened import open_checkpoint  # brings torch, which takes a second to import
 
-    folder = find_checkpoint(source, offline=True, progress=None)
-    config = read_config(folder)
-    tensors = WeightFiles.open(folder).tensors
+    opened = open_checkpoint(find_checkpoint(source, offline=True, progress=None))
+    place, config = opened.place, opened.config
     unused = unused_tensors(config.text)
-    numels = {name: prod(tensor.shape) for name, tensor in tensors.items() if name not in unused}
+    numels = {name: opened.num_values(name) for name in opened.weights.tensors if name not in unused}
     text = _sum(numels, "") - _sum(numels, "vision") - _sum(numels, "audio")
     table = _sum(numels, "embed_tokens_per_layer.")
     experts = _sum(numels, ".experts.")
     mixture = config.text.experts
     idle = 0 if mixture is None else experts - experts * mixture.top_k_experts // mixture.num_experts
     media = ("image", "video") if config.vision is not None else ()
+    files = place.iterdir() if place.is_dir() else [place]
     return ModelFacts(
         name=source,
         title=source,
         hub_id=None,
-        folder=folder,
+        folder=place,
         takes=("text", *media, *(("audio",) if config.audio is not None else ())),
         image_tokens=config.soft_tokens_per_image,
         sound_tokens_per_s=_sound_tokens_per_s(config),
         text=config.text,
-        generation=read_generation_config(folder),
+        generation=opened.generation,
         parameters=sum(numels.values()),
         active=text - table - idle,
         load_bytes=BYTES_OF_BFLOAT16 * (text - table),
-        disk_bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        disk_bytes=sum(file.stat().st_size for file in files if file.is_file()),
     )
 
 

@@ -36,7 +36,7 @@ def open_model(source: str, how: Loading, screen: Screen) -> Gemma:
     if how.drafter is not None:
         beside = find_drafter(how.drafter, offline=how.offline, progress=screen.note)
     with screen.waiting(f"loading {source} …"):
-        return Gemma.load(
+        gemma = Gemma.load(
             str(folder.resolve()),
             device=how.device,
             dtype=cast("Dtype | None", how.dtype),
@@ -44,6 +44,9 @@ def open_model(source: str, how: Loading, screen: Screen) -> Gemma:
             engine=how.engine,
             drafter=None if beside is None else str(beside.resolve()),
         )
+    for note in gemma.notes:
+        screen.note(note)
+    return gemma
 
 
 def read_tool_file(path: Path) -> tuple[dict[str, Any], ...]:

@@ -9,7 +9,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A size (`gemcut list`), a hub id, or a folder.",
+        help="A size (`gemcut list`), a hub id, a folder, or a GGUF file.",
         show_default=False,
     ),
 ]
@@ -118,3 +118,4 @@ Out = Annotated[
         dir_okay=False,
     ),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 First = Annotated[
     str | None,
-    typer.Argument(metavar="MODEL", help="A size (`gemcut list`), a hub id, a folder. Without one: nano."),
+    typer.Argument(
+        metavar="MODEL", help="A size (`gemcut list`), a hub id, a folder, a GGUF file. Without one: nano."
+    ),
 ]
 Second = Annotated[
     str | None,
@@ -62,8 +64,8 @@ def run(
 ) -> None:
     """Ask a model once, or hold a conversation with it.
 
-    A lone word is the MODEL where it is a size, a folder or a hub id (org/name), else it is
-    the PROMPT for nano. Piped text is the prompt, or follows PROMPT. Only the answer goes to stdout.
+    A lone word is the MODEL where it is a size, a folder, a .gguf file or a hub id (org/name), else
+    it is the PROMPT for nano. Piped text is the prompt, or follows PROMPT. Only the answer goes to stdout.
     """
     screen = Screen()
     with screen.waiting("loading torch …"):  # here: it takes seconds, and --help needs none

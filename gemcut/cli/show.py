@@ -9,7 +9,8 @@ from gemcut.cli.list_models import row_json
 from gemcut.cli.model_facts import ModelFacts, read_facts
 from gemcut.cli.options import AsJson, Source
 from gemcut.config import TextConfig
-from gemcut.family import kv_bytes, kv_bytes_per_token
+from gemcut.engine.memory import kind_memory, sequence_bytes
+from gemcut.family import BYTES_OF_BFLOAT16
 from gemcut.media.audio import MOST_SECONDS
 from gemcut.media.image import BUDGETS
 from gemcut.media.video import TOKENS_OF_A_FRAME, USUAL_FRAMES
@@ -39,7 +40,7 @@ def facts_json(facts: ModelFacts) -> dict[str, Any]:
         "kv_heads": {"sliding": text.num_key_value_heads, "full": text.num_global_key_value_heads},
         "head_width": {"sliding": text.head_dim, "full": text.global_head_dim},
         "vocabulary": text.vocab_size,
-        "cache_bytes": {str(length): kv_bytes(text, length) for length in cache_lengths(text)},
+        "cache_bytes": {str(length): _kv_bytes(text, length) for length in cache_lengths(text)},
         "generation": None
         if generation is None
         else {
@@ -69,9 +70,9 @@ def facts_text(facts: ModelFacts) -> Mapping[str, str]:
     lines["memory"] = f"{size(facts.load_bytes)} for the text model's weights in bfloat16"
     for length in cache_lengths(text):
         lines[f"+ {tokens(length)}"] = (
-            f"{size(kv_bytes(text, length))} for the keys and values of {length:,} tokens"
+            f"{size(_kv_bytes(text, length))} for the keys and values of {length:,} tokens"
         )
-    per_token = kv_bytes_per_token(text, "full_attention")
+    per_token = kind_memory(text, "full_attention", BYTES_OF_BFLOAT16, compact=True).token_bytes
     lines["per token"] = f"{size(per_token)} of keys and values, once the windows are full"
     lines["sampling"] = _sampling(facts)
     return lines
@@ -81,6 +82,10 @@ def cache_lengths(text: TextConfig) -> tuple[int, ...]:
     """Lengths in tokens that are worth telling the cache's memory for, up to the context."""
     context = text.max_position_embeddings
     return (*(length for length in CACHE_LENGTHS if length < context), context)
+
+
+def _kv_bytes(text: TextConfig, tokens: int) -> int:
+    return sum(sequence_bytes(text, tokens, BYTES_OF_BFLOAT16))
 
 
 def _media(facts: ModelFacts) -> dict[str, str]:

@@ -31,8 +31,8 @@ class MediaEncoder:
     @torch.inference_mode()
     def encode(self, media: Sequence[Prepared]) -> Tensor:
         """The soft tokens (S, C) of all media, in order."""
-        embedding = self._model.model.language_model.embed_tokens.weight
-        none = embedding.new_empty(0, embedding.shape[1])
+        norm = self._model.model.language_model.norm.weight
+        none = norm.new_empty(0, len(norm))
         if not media:  # who has none does not wait for those of others
             return none
         with self._lock:

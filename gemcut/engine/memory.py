@@ -50,6 +50,16 @@ def kind_memory(text: TextConfig, kind: AttentionKind, value_bytes: int, compact
     return KindMemory(layers=layers, layer_bytes=heads * (values * value_bytes + scale_bytes))
 
 
+def sequence_bytes(text: TextConfig, tokens: int, value_bytes: int) -> tuple[int, int]:
+    """Bytes of the keys and values of one sequence of so many tokens: full-attention layers, sliding layers.
+
+    value_bytes: see `kind_memory`.
+    """
+    full = kind_memory(text, "full_attention", value_bytes, compact=True)
+    sliding = kind_memory(text, "sliding_attention", value_bytes, compact=True)
+    return tokens * full.token_bytes, min(tokens, text.sliding_window) * sliding.token_bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
     """Memory for keys and values, cut into the pages of both kinds of layers.
@@ -81,16 +91,12 @@ class MemoryPlan:
         """How many windows of sliding layers fit: of sequences that run, and kept for those to come."""
         return (self.layout.sliding_pages - 1) // (self.layout.window_pages + 1)
 
-    def sequence_bytes(self, tokens: int) -> tuple[int, int]:
-        """Bytes of one sequence of so many tokens: in full-attention layers, in sliding layers."""
-        return tokens * self.full.token_bytes, min(tokens, self.layout.window) * self.sliding.token_bytes
-
     def lines(self) -> list[str]:
         """What a user is told at the start."""
         full, sliding, layout = self.full, self.sliding, self.layout
         usual = kind_memory(self.text, "full_attention", self.value_bytes, compact=False).layer_bytes
         own = full.layer_bytes
-        whole, window = self.sequence_bytes(self.context)
+        whole, window = sequence_bytes(self.text, self.context, self.value_bytes)
         lines = [
             f"memory for keys and values: {_gb(self.cache_bytes)} in pages of {layout.page_tokens} tokens",
             f"  {full.layers} full-attention layers × {_kib(full.layer_bytes)} a token: "
@@ -104,6 +110,15 @@ class MemoryPlan:
         return lines
 
 
+def request_bytes(text: TextConfig, tokens: int, value_bytes: int, page_tokens: int, step_tokens: int) -> int:
+    """The least `cache_bytes` out of which `plan_memory` cuts room for one request of so many tokens."""
+    full = kind_memory(text, "full_attention", value_bytes, compact=True)
+    sliding = kind_memory(text, "sliding_attention", value_bytes, compact=True)
+    full_pages = 1 + max(1, -(-tokens // page_tokens))  # the first is for scratch
+    sliding_pages = _least_sliding_pages(text, page_tokens, step_tokens)
+    return page_tokens * (full_pages * full.token_bytes + sliding_pages * sliding.token_bytes)
+
+
 def plan_memory(
     text: TextConfig, cache_bytes: int, value_bytes: int, page_tokens: int, limits: Limits
 ) -> MemoryPlan:
@@ -115,18 +130,18 @@ def plan_memory(
     """
     full = kind_memory(text, "full_attention", value_bytes, compact=True)
     sliding = kind_memory(text, "sliding_attention", value_bytes, compact=True)
-    window_pages = -(-(text.sliding_window - 1) // page_tokens) + 1
-    least = 1 + window_pages + -(-limits.step_tokens // page_tokens)  # scratch, one window, a step's rows
+    least = _least_sliding_pages(text, page_tokens, limits.step_tokens)
     full_page, sliding_page = page_tokens * full.token_bytes, page_tokens * sliding.token_bytes
-    left = cache_bytes - least * sliding_page
-    if left < 2 * full_page:
+    shortest = request_bytes(text, 1, value_bytes, page_tokens, limits.step_tokens)
+    if cache_bytes < shortest:
         raise BadOption(
-            f"cache_bytes is {cache_bytes:,} and the shortest request needs "
-            f"{least * sliding_page + 2 * full_page:,}; raise it, or lower step_tokens ({limits.step_tokens})"
+            f"cache_bytes is {cache_bytes:,} and the shortest request needs {shortest:,}; raise it, or lower "
+            f"step_tokens ({limits.step_tokens})"
         )
+    left = cache_bytes - least * sliding_page
     full_pages = min(left // full_page, 1 + -(-text.max_position_embeddings // page_tokens))
     left -= full_pages * full_page
-    more = min(left // 2 // sliding_page, (2 * limits.max_running - 1) * window_pages)
+    more = min(left // 2 // sliding_page, (2 * limits.max_running - 1) * _window_pages(text, page_tokens))
     full_pages += (left - more * sliding_page) // full_page
     layout = PageLayout(
         page_tokens=page_tokens,
@@ -138,6 +153,16 @@ def plan_memory(
     return MemoryPlan(
         text=text, value_bytes=value_bytes, full=full, sliding=sliding, layout=layout, context=context
     )
+
+
+def _window_pages(text: TextConfig, page_tokens: int) -> int:
+    """Sliding pages of a sequence of any length."""
+    return -(-(text.sliding_window - 1) // page_tokens) + 1
+
+
+def _least_sliding_pages(text: TextConfig, page_tokens: int, step_tokens: int) -> int:
+    """Scratch, one window, the rows of a step."""
+    return 1 + _window_pages(text, page_tokens) + -(-step_tokens // page_tokens)
 
 
 def _gb(count: int) -> str:

@@ -1,21 +1,18 @@
 """What of the engine a user may set, and what stands where nothing is set."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from gemcut.config import TextConfig
+from gemcut.engine.main_memory import main_memory
 from gemcut.engine.memory import INT8_BYTES, MemoryPlan, kind_memory, plan_memory
-from gemcut.engine.scheduler import Limits
+from gemcut.engine.pages import PAGE_TOKENS
+from gemcut.engine.scheduler import CPU_LIMITS, GPU_LIMITS, Limits
 from gemcut.engine.speculative import MOST_DRAFTS, Speculate, Speculation
 from gemcut.errors import BadOption
 
-PAGE_TOKENS = 16
-CPU_LIMITS = Limits(step_tokens=512, max_running=16)
-GPU_LIMITS = Limits(step_tokens=2048, max_running=256)
 FREE_SHARE = 0.5  # of the memory that is free once the weights are there; on a GPU, see below
 GPU_FREE_SHARE = 0.85  # the rest is for activations
 
@@ -81,15 +78,7 @@ def free_bytes(device: torch.device) -> int:
     """Bytes that keys and values may take of what is free now."""
     if device.type == "cuda":
         return int(GPU_FREE_SHARE * torch.cuda.mem_get_info(device)[0])
-    return int(FREE_SHARE * _available())
-
-
-def _available() -> int:
-    """Bytes of main memory that can be had without swapping; without Linux's figures, half of all."""
-    info = Path("/proc/meminfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return found[0] if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return int(FREE_SHARE * main_memory().free_bytes)
 
 
 def _most_bytes(text: TextConfig, limits: Limits, value_bytes: int, page_tokens: int) -> int:

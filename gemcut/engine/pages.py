@@ -23,6 +23,7 @@ from gemcut.config import AttentionKind
 from gemcut.engine.request import MediaSpan, cut_back
 from gemcut.errors import BadOption
 
+PAGE_TOKENS = 16  # of a page, unless told otherwise
 SCRATCH = 0  # a page, and its first slot: where rows write what nobody will read
 
 

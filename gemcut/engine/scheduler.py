@@ -41,6 +41,10 @@ class Limits:
             )
 
 
+CPU_LIMITS = Limits(step_tokens=512, max_running=16)  # unless told otherwise
+GPU_LIMITS = Limits(step_tokens=2048, max_running=256)
+
+
 class Scheduler:
     """Requests that wait and run, and the pages that they use."""
 

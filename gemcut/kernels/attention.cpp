@@ -19,8 +19,6 @@ typedef int32_t integers __attribute__((vector_size(4 * LANES)));
 static inline void store(float *to, floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 static inline float value(uint16_t half) { return widen(half); }
 static inline float value(float x) { return x; }
-static inline void put(uint16_t *to, float x) { *to = narrow(x); }
-static inline void put(float *to, float x) { *to = x; }
 
 static inline floats exp_of(floats x) {  // 0 below -87; the polynomial is that of Cephes' expf
     const floats low = (floats){} - 87.0f, inside = x > low ? x : low;

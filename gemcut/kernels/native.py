@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from itertools import accumulate
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ SIGNATURES = {
     "norm_rows": (POINTER, POINTER, POINTER, POINTER, LONG, LONG, FLOAT),
     "norm_rotate": (POINTER, POINTER, POINTER, POINTER, POINTER, LONG, LONG, LONG, FLOAT),
     "attend_pages": (POINTER, POINTER, POINTER, POINTER, INT, INT),
+    "block_product": (POINTER, POINTER, POINTER, LONG, LONG, LONG, INT, INT, INT),
 }
 
 
@@ -67,6 +69,15 @@ def native_for_pages(q: Tensor, pool: PagePool) -> "Native | None":
     return None if any(end % LANES for end in ends) else native()
 
 
+def native_for_blocks(x: Tensor, blocks: Tensor) -> "Native | None":
+    """The native kernels where they serve products with blocks: on the CPU, no gradients, no float64."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.dtype not in (BFLOAT16, FLOAT32):
+        return None
+    if x.device.type != "cpu" or blocks.device.type != "cpu" or not blocks.is_contiguous():
+        return None
+    return native()
+
+
 def native_for(x: Tensor, *others: Tensor) -> "Native | None":
     """The native kernels where they serve: few rows x (N, ...), all in bfloat16 on the CPU, no gradients.
 
@@ -95,7 +106,7 @@ def native() -> "Native | None":
 
 
 class Native:
-    """The functions of native.cpp on tensors: bfloat16, on the CPU.
+    """The functions of the C++ files on tensors: on the CPU, bfloat16 where nothing else is said.
 
     They would read beyond operands that are too small, hence the asserts.
     Letters: N rows, H query heads, K key/value heads, D head width, S keys.
@@ -117,6 +128,22 @@ class Native:
         out = torch.empty(rows, outer, dtype=torch.bfloat16)
         pointers = x.data_ptr(), weight.data_ptr(), out.data_ptr()
         self.library.few_rows(*pointers, rows, inner, outer, torch.get_num_threads())
+        return out
+
+    def block_product(self, x: Tensor, blocks: Tensor, bits: Literal[4, 8]) -> Tensor:
+        """(N, in) in bfloat16 or float32 x (out, B) of int4 or int8, contiguous -> (N, out) in x's dtype."""
+        block_bytes = 2 + 4 * bits  # of 32 values and their scale
+        assert x.dtype in (BFLOAT16, FLOAT32), x.dtype
+        assert blocks.dtype == torch.uint8, blocks.dtype
+        assert x.ndim == blocks.ndim == 2, (x.shape, blocks.shape)
+        assert x.shape[1] * block_bytes == blocks.shape[1] * 32, (x.shape, blocks.shape, bits)
+        assert blocks.is_contiguous()
+        x = x.contiguous()
+        out = torch.empty(len(x), len(blocks), dtype=x.dtype)
+        pointers = x.data_ptr(), blocks.data_ptr(), out.data_ptr()
+        sizes = len(x), blocks.shape[1] // block_bytes, len(blocks)
+        wide, threads = int(x.dtype == FLOAT32), torch.get_num_threads()
+        self.library.block_product(*pointers, *sizes, bits, wide, threads)
         return out
 
     def norm(self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None) -> Tensor:

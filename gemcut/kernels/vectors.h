@@ -36,6 +36,9 @@ static uint16_t narrow(float value) {  // round to nearest, ties to even; NaN st
 
 static float rounded(float value) { return widen(narrow(value)); }
 
+static inline void put(uint16_t *to, float x) { *to = narrow(x); }
+static inline void put(float *to, float x) { *to = x; }
+
 static inline floats load(const uint16_t *from) {
 #if defined(__AVX512F__)
     return (floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);

@@ -27,18 +27,24 @@ class EmbeddingTable(nn.Module):
     def forward(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
         """(N,) int64 -> (N, width) in `dtype` on the ids' device."""
         rows = F.embedding(ids.to(self.weight.device), self.weight).to(ids.device, dtype)
-        return rows * torch.tensor(self.scale, dtype=rows.dtype, device=rows.device)
+        return scaled(rows, self.scale)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Each row of x with each of the table: (M, width) -> (M, V)."""
+        return linear(x, self.weight)
 
 
-def per_layer_inputs(
-    hidden: Tensor, rows: Tensor, projection: Tensor, norm: Tensor, config: TextConfig
-) -> Tensor:
+def scaled(rows: Tensor, scale: float) -> Tensor:
+    """Rows times a constant that is rounded to their dtype."""
+    return rows * torch.tensor(scale, dtype=rows.dtype, device=rows.device)
+
+
+def per_layer_inputs(projected: Tensor, rows: Tensor, norm: Tensor, config: TextConfig) -> Tensor:
     """What each layer gets of each token: its own embedding, and a projection of the main one.
 
-    hidden: (N, C), scaled.  rows: (N, L·P) of the per-layer table, scaled.  projection: (L·P, C).  norm:
-    (P,).
+    projected: (N, L·P) of the main embedding.  rows: (N, L·P) of the per-layer table, scaled.  norm: (P,).
     Returns (N, L, P).
     """
     shape = (-1, config.num_hidden_layers, config.hidden_size_per_layer_input)
-    projected = linear(hidden, projection) * config.hidden_size**-0.5  # (N, C) -> (N, L·P)
+    projected = projected * config.hidden_size**-0.5
     return (rms_norm(projected.view(shape), norm, config.rms_norm_eps) + rows.view(shape)) * 2**-0.5

@@ -3,6 +3,8 @@
 Letters: N rows, C model width, F an expert's width, E experts, k experts a row.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,18 @@ class Router(nn.Module):
         return weights * self.per_expert_scale[chosen], chosen
 
 
+def mixture(x: Tensor, weights: Tensor, chosen: Tensor, one: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """The weighted sum of the chosen experts' outputs, expert after expert: (N, C) -> (N, C).
+
+    weights, chosen: (N, k).  one: gives the output of an expert for the rows that go to it.
+    """
+    total = torch.zeros_like(x)
+    for expert in torch.unique(chosen).tolist():
+        rows, place = torch.where(chosen == expert)  # (M,) rows that go to it, and where in their choice
+        total.index_add_(0, rows, (one(x[rows], expert) * weights[rows, place, None]).to(x.dtype))
+    return total
+
+
 class Experts(nn.Module):
     """All experts' weights, stacked as in the checkpoint: [gate; up] (E, 2F, C) and down (E, C, F)."""
 
@@ -48,13 +62,12 @@ class Experts(nn.Module):
         """(N, C) -> (N, C): the weighted sum of the chosen experts' outputs.  weights, chosen: (N, k)."""
         if multiplies_groups(x.device, x.dtype) and not torch.is_grad_enabled():
             return self._together(x, weights, chosen)
-        total = torch.zeros_like(x)
-        for expert in torch.unique(chosen).tolist():
-            rows, place = torch.where(chosen == expert)  # (M,) rows that go to it, and where in their choice
-            gate, up = linear(x[rows], self.gate_up_proj[expert]).chunk(2, dim=-1)  # (M, C) -> (M, F) twice
-            out = linear(gelu(gate) * up, self.down_proj[expert])  # (M, F) -> (M, C)
-            total.index_add_(0, rows, (out * weights[rows, place, None]).to(x.dtype))
-        return total
+        return mixture(x, weights, chosen, self._one)
+
+    def _one(self, x: Tensor, expert: int) -> Tensor:
+        """One expert's output for the rows that go to it: (M, C) -> (M, C)."""
+        gate, up = linear(x, self.gate_up_proj[expert]).chunk(2, dim=-1)  # (M, C) -> (M, F) twice
+        return linear(gelu(gate) * up, self.down_proj[expert])  # (M, F) -> (M, C)
 
     def _together(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """The same in two products for all experts; which of them have rows, only the device knows."""

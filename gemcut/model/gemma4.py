@@ -15,9 +15,9 @@ from gemcut.config import (
     VisionPatchConfig,
     VisionTowerConfig,
 )
-from gemcut.kernels.linear import linear
 from gemcut.kernels.norm import at_least_float32
 from gemcut.model.audio import AudioTower
+from gemcut.model.embedding import EmbeddingTable
 from gemcut.model.math import soft_cap
 from gemcut.model.step import Embedded, Step, image_blocks
 from gemcut.model.text import TextModel
@@ -46,7 +46,7 @@ class Parts(nn.Module):
 
 
 class OutputHead(nn.Module):
-    """Hidden rows to logits; the weight is the embedding's, (V, C), passed in so that it has one owner."""
+    """Hidden rows to logits; the embedding's table is passed in, so that it has one owner."""
 
     def __init__(self, cap: float | None) -> None:
         super().__init__()
@@ -54,9 +54,9 @@ class OutputHead(nn.Module):
             (lambda logits: logits) if cap is None else (lambda logits: soft_cap(logits, cap))
         )
 
-    def forward(self, hidden: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, table: EmbeddingTable) -> Tensor:
         """(M, C) -> (M, V) in float32 at least."""
-        return self.capped(linear(hidden, weight).to(at_least_float32(hidden.dtype)))
+        return self.capped(table.product(hidden).to(at_least_float32(hidden.dtype)))
 
 
 class Gemma4(nn.Module):
@@ -116,5 +116,5 @@ class Gemma4(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(M, C) -> (M, V), soft-capped, float32 at least."""
-        logits: Tensor = self.head(hidden, self.model.language_model.embed_tokens.weight)
+        logits: Tensor = self.head(hidden, self.model.language_model.embed_tokens)
         return logits

@@ -26,6 +26,10 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor, step: Step) -> Tensor:
         """(N, in) -> (N, out)."""
+        return self.product(x)
+
+    def product(self, x: Tensor) -> Tensor:
+        """The same where there is no step: (N, in) -> (N, out)."""
         return linear(x, self.weight)
 
 

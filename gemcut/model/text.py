@@ -61,8 +61,9 @@ class TextModel(nn.Module):
         if not self.config.hidden_size_per_layer_input:
             return Embedded(hidden, None)
         rows = self.embed_tokens_per_layer(ids, hidden.dtype)  # (N,) -> (N, L·P)
-        projection, norm = self.per_layer_model_projection.weight, self.per_layer_projection_norm.weight
-        return Embedded(hidden, per_layer_inputs(hidden, rows, projection, norm, self.config))
+        projected = self.per_layer_model_projection.product(hidden)  # (N, C) -> (N, L·P)
+        norm = self.per_layer_projection_norm.weight
+        return Embedded(hidden, per_layer_inputs(projected, rows, norm, self.config))
 
     def forward(self, embedded: Embedded, step: Step) -> Tensor:
         """Hidden rows after the final norm, (M, C): those that `step.outputs` names, or all.

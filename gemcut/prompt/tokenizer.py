@@ -4,17 +4,18 @@ A control token (`<|turn>`, `<bos>`, …) is one id that the model obeys. The sa
 are only characters: `encode` makes control tokens out of them when it is asked to, and never otherwise.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
-from gemcut.checkpoint.gguf_vocab import read_gguf_vocab
+from gemcut.checkpoint.gguf_vocab import GgufVocab, read_gguf_vocab
 from gemcut.config import MediaTokens
 from gemcut.errors import BadTokenizer, UnsupportedInput
 
@@ -145,7 +146,11 @@ class Tokenizer:
 
         Raises BadTokenizer where the vocabulary is damaged or not Gemma 4's, and as `read_gguf_vocab` does.
         """
-        vocabulary = read_gguf_vocab(file)
+        return cls.from_vocab(read_gguf_vocab(file), file)
+
+    @classmethod
+    def from_vocab(cls, vocabulary: GgufVocab, file: Path) -> "Tokenizer":
+        """The same of a vocabulary that was read from the file already.  Raises BadTokenizer."""
         tokens = vocabulary.tokens
         ids = {token: number for number, token in enumerate(tokens)}
         if len(ids) < len(tokens):
@@ -159,6 +164,11 @@ class Tokenizer:
                 f"the vocabulary of {file} is damaged ({problem}); download it again"
             ) from error
         return cls(backend)
+
+    def description(self) -> dict[str, Any]:
+        """What tokenizer.json says of it."""
+        found: dict[str, Any] = json.loads(self._backend.to_str())
+        return found
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids of the text; `<bos>` is never added.

@@ -140,7 +140,10 @@ def test_soft_tokens_are_the_hubs_where_transformers_left_them_out(tmp_path: Pat
         ({"dtype": "float64"}, "dtype is 'float64'"),
         ({"dtype": None}, "dtype is None"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings is False"),
-        ({"quantization_config": {"bits": 4}}, "quantization_config is {'bits': 4}"),
+        (
+            {"quantization_config": {"quant_method": "awq"}},
+            "quantization_config.quant_method is 'awq', which",
+        ),
         ({"text_config": None}, "text_config is None and must be an object"),
         ({"vision_config": 3}, "vision_config is 3 and must be an object"),
         ({"zebra": 3}, "zebra is a key that gemcut does not know"),

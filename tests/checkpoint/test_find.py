@@ -233,10 +233,14 @@ def test_a_folder_without_a_model_says_what_is_missing(tmp_path: Path) -> None:
         find_checkpoint(str(tmp_path), offline=True)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_no_folder_but_a_gguf_file_is_a_model(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").touch()
+    with pytest.raises(
+        CheckpointNotFound, match="x.bin is a file; name the folder of a model, or a .gguf file"
+    ):
+        find_checkpoint(str(tmp_path / "x.bin"), offline=True)
     (tmp_path / "x.gguf").touch()
-    with pytest.raises(CheckpointNotFound, match="x.gguf is a file; name the folder"):
-        find_checkpoint(str(tmp_path / "x.gguf"), offline=True)
+    assert find_checkpoint(str(tmp_path / "x.gguf"), offline=True) == tmp_path / "x.gguf"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from gemcut.cli.figures import count, size, tokens
+from gemcut.cli.figures import count, size, speed, tokens
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_sizes_are_in_decimal_units(number: int, shown: str) -> None:
 @pytest.mark.parametrize(("number", "shown"), [(131_072, "128K"), (512, "512"), (5_000, "5,000")])
 def test_lengths_are_in_binary_thousands_where_they_are_some(number: int, shown: str) -> None:
     assert tokens(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0.31, "0.3"), (9.94, "9.9"), (9.96, "10"), (11_340.2, "11,340")]
+)
+def test_speeds_are_as_exact_as_they_are_worth(number: float, shown: str) -> None:
+    assert speed(number) == shown

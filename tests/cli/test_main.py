@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gemcut.cli.main import build_app
 
-COMMANDS = ("run", "serve", "list", "show", "pull")
+COMMANDS = ("run", "serve", "list", "show", "fit", "pull", "quantize", "export")
 
 
 def test_the_version_is_the_packages() -> None:
@@ -44,7 +44,8 @@ def test_python_m_gemcut_is_gemcut() -> None:
 
 @pytest.mark.usefixtures("nano")
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["list"], ["show", "e2b"]]
+    "arguments",
+    [["--help"], ["run", "--help"], ["serve", "--help"], ["list"], ["show", "e2b"], ["fit", "--for", "4090"]],
 )
 def test_what_needs_no_model_does_not_wait_for_torch(arguments: list[str]) -> None:
     code = (

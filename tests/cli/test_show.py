@@ -64,7 +64,8 @@ def test_a_folder_is_shown_with_its_defaults(tmp_path: Path) -> None:
 def test_json_has_the_same(tmp_path: Path) -> None:
     facts = json.loads(shown("31b", "--json"))
     assert facts["layer_types"].count("full_attention") == 10
-    assert facts["cache_bytes"]["1024"] == 922_746_880  # 2 x 2 bytes x 1,024 x (50 x 16 x 256 + 10 x 4 x 512)
+    # 2 bytes x 1,024 x (50 layers x 16 heads x K and V of 256, 10 x 4 x rows of 640 for both)
+    assert facts["cache_bytes"]["1024"] == 891_289_600
     assert facts["generation"] is None
     write_tiny_model(tmp_path / "model")
     assert json.loads(shown(str(tmp_path / "model"), "--json"))["generation"]["do_sample"] is False

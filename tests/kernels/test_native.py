@@ -1,17 +1,40 @@
-"""When the native kernels are asked, and that they refuse operands of which they would read too much."""
+"""When the native kernels are asked, what they refuse and touch, and what they are on other CPUs."""
 
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from gemcut.kernels.native import MOST_ROWS, Native, native_for
+from gemcut.kernels import native as native_module
+from gemcut.kernels.blocks import to_blocks
+from gemcut.kernels.native import MOST_ROWS, SIGNATURES, Native, native_for
 from gemcut.kernels.norm import rms_norm
+
+HERE = Path(__file__).parent
+SOURCES = Path(native_module.__file__).parent
+IMITATED_VNNI = ("-mavx2", "-mfma", "-mf16c", "-include", str(HERE / "dpbusd.h"))
+on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction sets of x86-64")
 
 
 def zeros(*shape: int) -> Tensor:
     return torch.zeros(*shape, dtype=torch.bfloat16)
+
+
+def compiled(*arguments: str) -> str:
+    """What the compiler prints, all on one thread; skips without a compiler."""
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        pytest.skip("no C++ compiler here")
+    command = [compiler, "-std=c++17", "-Wno-psabi", "-fPIC", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_few_rows_in_bfloat16_on_the_cpu_without_gradients_are_for_native_code(built: Native) -> None:
@@ -45,6 +68,12 @@ def test_weights_need_not_be_contiguous(built: Native) -> None:
         lambda native: native.product(zeros(1, 63), zeros(8, 64)),
         lambda native: native.product(zeros(64), zeros(8, 64)),
         lambda native: native.product(zeros(1, 64), zeros(64, 8).T),
+        lambda native: native.block_product(zeros(1, 64), zeros(8, 36).byte(), 8),
+        lambda native: native.block_product(zeros(1, 32), zeros(8, 36).byte(), 4),
+        lambda native: native.block_product(zeros(1, 64), zeros(8, 36), 4),
+        lambda native: native.block_product(zeros(64), zeros(8, 36).byte(), 4),
+        lambda native: native.block_product(zeros(1, 64).half(), zeros(8, 36).byte(), 4),
+        lambda native: native.block_product(zeros(1, 64), zeros(36, 8).byte().T, 4),
         lambda native: native.norm(zeros(1, 64), zeros(63), 1e-6, None),
         lambda native: native.norm(zeros(2, 64), zeros(64), 1e-6, zeros(1, 64)),
         lambda native: native.norm_rotate(zeros(2, 4, 64), zeros(64), 1e-6, zeros(1, 1, 64), zeros(1, 1, 64)),
@@ -58,3 +87,64 @@ def test_weights_need_not_be_contiguous(built: Native) -> None:
 def test_operands_that_do_not_fit_are_refused(built: Native, call: Callable[[Native], Tensor]) -> None:
     with pytest.raises(AssertionError):
         call(built)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs under_sanitizer.py with kernels that the address sanitizer watches."""
+    library = tmp_path_factory.mktemp("watched") / "watched.so"
+    sources = [str(SOURCES / name) for name in ("block_linear.cpp", "native.cpp")]
+    sanitizer = compiled("-print-file-name=libasan.so").strip()
+    if not Path(sanitizer).is_file():
+        pytest.skip("the compiler has no address sanitizer")
+    compiled("-O1", "-g", "-march=native", "-fsanitize=address", "-shared", *sources, "-o", str(library))
+    own = {"LD_PRELOAD": sanitizer, "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0"}
+    environment = {**os.environ, **own}
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(HERE / "under_sanitizer.py"), str(library), *options]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_products_touch_their_operands_only(watched: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = watched()
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_sanitizer_sees_what_is_touched_beyond(
+    watched: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = watched("--beyond")
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+
+
+@on_x86
+@pytest.mark.parametrize("flags", [(), IMITATED_VNNI], ids=["SSE2", "VNNI"])
+def test_blocks_are_multiplied_alike_on_other_instruction_sets(
+    built: Native, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    if flags and "avx2" not in native_module._processor():
+        pytest.skip("what VNNI is imitated upon needs AVX2")
+    library = tmp_path / "other.so"
+    compiled("-O1", *flags, "-shared", str(SOURCES / "block_linear.cpp"), "-o", str(library))
+    product = ctypes.CDLL(str(library)).block_product
+    product.argtypes, product.restype = SIGNATURES["block_product"], None
+    generator = torch.Generator().manual_seed(0)
+    for rows, inner, outer in ((1, 96, 17), (35, 480, 9)):
+        x, weight = (torch.randn(n, inner, generator=generator) for n in (rows, outer))
+        for form, bits in (("int4", 4), ("int8", 8)):
+            blocks, out = to_blocks(weight, form), torch.empty(rows, outer)
+            pointers = x.data_ptr(), blocks.data_ptr(), out.data_ptr()
+            product(*pointers, rows, inner // 32, outer, bits, 1, 1)
+            torch.testing.assert_close(out, built.block_product(x, blocks, bits), rtol=1e-5, atol=1e-4)
+
+
+@on_x86
+@pytest.mark.parametrize("cpu", ["icelake-server", "alderlake"])
+def test_instructions_of_other_cpus_are_used_where_they_are(cpu: str) -> None:
+    """Compiled only: this CPU may have none of them."""
+    made = compiled("-O3", f"-march={cpu}", "-S", "-o", "-", str(SOURCES / "block_linear.cpp"))
+    assert made.count("dpbusd") >= 16

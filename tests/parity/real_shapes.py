@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from transformers import Gemma4ForConditionalGeneration
 
-from gemcut.checkpoint.config_file import read_config
-from gemcut.load import PER_LAYER_TABLE, load_model
+from gemcut.checkpoint.block_names import PER_LAYER_TABLE
+from gemcut.load import load_model
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import PlainCache, next_step, whole_sequences
+from gemcut.opened import open_checkpoint
 from tests.parity.tiny import greedy
 
 LENGTH, NEW = 96, 16
@@ -40,12 +41,12 @@ def pieces(model: Gemma4, ids: Tensor) -> Tensor:
 def main() -> None:
     """Compare and print."""
     folder = Path(sys.argv[1])
-    config = read_config(folder)
+    opened = open_checkpoint(folder)
     ids = torch.randint(1000, 200_000, (LENGTH,), generator=torch.Generator().manual_seed(0))
     theirs = Gemma4ForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
     theirs.generation_config.eos_token_id = None
     theirs_bf16 = theirs(ids[None]).logits[0].float()
-    ours = load_model(folder, config, torch.device("cpu"), torch.bfloat16)
+    ours = load_model(opened, opened.config, torch.device("cpu"), torch.bfloat16)
     ours_bf16 = our_logits(ours, ids)
     for name, parameter in theirs.named_parameters():
         if name != PER_LAYER_TABLE:

@@ -1,0 +1,21 @@
+"""How fast a machine is at what a model does: measured, or known of a device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gemcut.fit.weights import Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Figures to predict speeds from.
+
+    read: bytes a second of weights in each form, multiplied with one row.  multiply: operations a second,
+    with the many rows of a prompt.  layer_s: seconds of a layer's other, small operations.
+    unreached: the forms in which the device allows as much, and gemcut itself is slower there.
+    """
+
+    read: Mapping[Precision, float]
+    multiply: Mapping[Precision, float]
+    layer_s: float
+    unreached: frozenset[Precision] = frozenset()

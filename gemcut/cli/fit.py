@@ -18,6 +18,7 @@ from gemcut.fit.advice import Advice, advise
 from gemcut.fit.devices import MULTIPLY_SHARE, READ_SHARE, find_device
 from gemcut.fit.estimate import Estimate, Place, estimate
 from gemcut.fit.here import Here, look_here
+from gemcut.fit.machine import Processor
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
 
@@ -103,11 +104,9 @@ def _elsewhere(name: str) -> Asked:
 def _heading(here: Here) -> list[str]:
     """What the machine has, and what was measured."""
     machine, place = here.machine, here.place
-    processor, memory = machine.processor, machine.memory
-    sets = f" ({', '.join(processor.instructions)})" if processor.instructions else ""
-    plural = "s" if processor.cores > 1 else ""
+    memory = machine.memory
     lines = [
-        f"{processor.name}, {processor.cores} core{plural}{sets}",
+        processor_line(machine.processor),
         f"{size(memory.total_bytes)} of memory, {size(memory.free_bytes)} free",
     ]
     for gpu in machine.gpus:
@@ -120,6 +119,12 @@ def _heading(here: Here) -> list[str]:
     elif rates is None:
         lines.append("torch is not installed here, so nothing was measured")
     return lines
+
+
+def processor_line(processor: Processor) -> str:
+    """The CPU: "AMD EPYC, 2 cores (AVX2)"."""
+    sets = f" ({', '.join(processor.instructions)})" if processor.instructions else ""
+    return f"{processor.name}, {processor.cores} core{'s' if processor.cores > 1 else ''}{sets}"
 
 
 def _measured(rates: Rates, seconds: float, kind: str) -> list[str]:

@@ -2,9 +2,10 @@
 
     python -m bench.blocks --cases 40
 
-Weights are given the values that their blocks stand for, which is what blocks compute (tests/quant).  nano
-has rows that are no multiple of 32, the per-layer table's among them, and `quantize` leaves those; here they
-are filled up with zeros, so that the table says what would be lost in the other sizes, where all rows fit.
+Weights are given the values that their blocks stand for: the table says what rounding the weights costs.
+(Native code for blocks rounds the rows that it multiplies to int8, too; that is not in the table.)  nano has
+rows that are no multiple of 32, the per-layer table's among them, and `quantize` leaves those; here they are
+filled up with zeros, so that the table says what would be lost in the other sizes, where all rows fit.
 """
 
 import argparse
@@ -108,7 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.blocks", description=__doc__)
     parser.add_argument("model", nargs="?", default="nano")
     parser.add_argument("--cases", type=int, default=40, help="of each task")
-    parser.add_argument("--rows", nargs="*", default=list(CHOICES), help="only these rows of the table")
+    parser.add_argument(
+        "--rows", nargs="*", choices=CHOICES, default=list(CHOICES), help="only these rows of the table"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     names = [task.name for task in held_out_tasks(1)]

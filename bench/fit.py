@@ -18,23 +18,25 @@ from gemcut.engine.main_memory import main_memory
 from gemcut.family import FAMILIES, Family
 from gemcut.fit.estimate import PROMPT_TOKENS, Estimate, Place, estimate
 from gemcut.fit.measure import measure
-from gemcut.fit.weights import PRECISIONS, Precision
+from gemcut.fit.weights import PRECISIONS, Precision, tensor_form
+from gemcut.model.text_tensors import text_tensors
 from gemcut.opened import open_checkpoint
 from gemcut.speed.order import Shape, Taken
 from gemcut.speed.side import Side
-from gemcut.speed.variants import stored_name
 
 
 def what_it_is(folder: Path) -> tuple[Family, Precision]:
-    """The size and the precision of a checkpoint.  Ends the program where `gemcut fit` does not tell it."""
+    """The size and the precision of a checkpoint.  Ends the program for one that `gemcut fit` has not."""
     opened = open_checkpoint(folder)
     row = next((row for row in FAMILIES if row.size.text == opened.config.text), None)
     if row is None:
         raise SystemExit(f"{folder} is none of {', '.join(row.name for row in FAMILIES)}")
-    found = next((precision for precision in PRECISIONS if precision == stored_name(opened)), None)
-    if found is None:
-        raise SystemExit(f"{folder} is in {stored_name(opened)}; give one that is in one of {PRECISIONS}")
-    return row, found
+    shapes = text_tensors(row.size.text)
+    forms = {name: opened.blocks.get(name, "bf16") for name in shapes}
+    for precision in PRECISIONS:
+        if forms == {name: tensor_form(name, shape, precision) for name, shape in shapes.items()}:
+            return row, precision
+    raise SystemExit(f"{folder} is not all in one of {', '.join(PRECISIONS)}; give one that is")
 
 
 def lines(predicted: Sequence[Estimate], taken: Sequence[Taken], peak_bytes: int) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Folder and options to model, tokenizer and template: the only place where the parts meet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -89,7 +89,7 @@ def _check_ids(folder: Path, vocab_size: int, tokenizer: Tokenizer, generation: 
     if tokenizer.vocab_size > vocab_size:
         raise BadTokenizer(
             f"the tokenizer in {folder} has {tokenizer.vocab_size} tokens and the model {vocab_size};"
-            " put the model's own tokenizer.json there"
+            " give the model its own tokenizer"
         )
     beyond = [number for number in generation.stop_ids + generation.suppress_ids if number >= vocab_size]
     if beyond:
@@ -137,10 +137,17 @@ def load_model(opened: Opened, config: ModelConfig, device: torch.device, dtype:
     On a CPU, weights that lie on disk in this dtype or in blocks stay memory-mapped: they are read when they
     are first used, and processes share them.  So does the per-layer table in any dtype: of it, only a row for
     each token is ever read.
-    Raises WeightMismatch, BadWeightFile, CheckpointNotFound.
+    Raises BadConfig for numbers that no machine can count with, WeightMismatch, BadWeightFile,
+    CheckpointNotFound.
     """
-    with torch.device("meta"):
-        model = Gemma4(config).to(dtype)
+    try:
+        with torch.device("meta"):
+            model = Gemma4(config).to(dtype)
+    except RuntimeError as problem:  # a tensor of more than 2^63 bytes
+        reason = str(problem).splitlines()[0]
+        raise BadConfig(
+            f"{opened.place} describes a model that is too large ({reason}); take the original one"
+        ) from problem
     unused = unused_tensors(config.text)
     plain = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     blocks = {name: form for name, form in opened.blocks.items() if name in plain}
@@ -156,11 +163,12 @@ def _check_blocks(
 ) -> None:
     """Raises WeightMismatch where what is in blocks, or is to be, cannot be the model's."""
     for name in blocks:
-        info = opened.weights.tensors[name]
-        if plain[name][-1] % VALUES or info.dtype != torch.uint8 and info.shape != plain[name]:
+        info, shape = opened.weights.tensors[name], plain[name]
+        made = info.dtype != torch.uint8
+        if len(shape) < 2 or shape[-1] % VALUES or (made and info.shape != shape):
             raise WeightMismatch(
                 f"{opened.place} has {name} {list(info.shape)} in blocks of {VALUES}, and the model's is"
-                f" {list(plain[name])}; make the file again"
+                f" {list(shape)}; make the file again"
             )
 
 
@@ -221,9 +229,21 @@ def _fill(
     }
     for name in mapped:
         _place(model, name, files.mapped(name))
-    for name, tensor in files.stream(wanted.keys() - mapped):
-        stored = to_blocks(tensor, made[name]) if name in made else tensor
-        _place(model, name, torch.empty(stored.shape, dtype=wanted[name].dtype, device=device).copy_(stored))
+    for name, tensor in files.stream(plain.keys() - mapped):
+        _place(model, name, torch.empty(tensor.shape, dtype=wanted[name].dtype, device=device).copy_(tensor))
+    for name, form in made.items():
+        assert isinstance(files, GgufWeights)
+        _place(model, name, _in_blocks(files.pieces(name), wanted[name].shape, form).to(device))
+
+
+def _in_blocks(pieces: Iterator[Tensor], shape: torch.Size, form: BlockForm) -> Tensor:
+    """Rows that come piece by piece, as blocks of this shape."""
+    blocks = torch.empty(shape, dtype=torch.uint8)
+    rows, start = blocks.view(-1, shape[-1]), 0
+    for piece in pieces:
+        rows[start : start + len(piece)] = to_blocks(piece, form)
+        start += len(piece)
+    return blocks
 
 
 def _place(model: nn.Module, name: str, tensor: Tensor) -> None:

@@ -9,15 +9,16 @@ import torch
 
 from gemcut.checkpoint.block_names import form_of
 from gemcut.checkpoint.config_file import CONFIG_FILE, read_config, read_generation_config
-from gemcut.checkpoint.gguf_config import gguf_config, gguf_generation
+from gemcut.checkpoint.gguf_config import check_architecture, gguf_config, gguf_generation
 from gemcut.checkpoint.gguf_header import read_gguf_header
 from gemcut.checkpoint.gguf_vocab import GgufVocab, gguf_vocab
 from gemcut.checkpoint.gguf_weights import GgufWeights, open_gguf_weights
 from gemcut.checkpoint.quantization_section import read_quantization
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.config import BlockForm, GenerationConfig, ModelConfig
-from gemcut.errors import TemplateFailed
+from gemcut.errors import TemplateFailed, WeightMismatch
 from gemcut.kernels.block_layout import BLOCK_BYTES, VALUES
+from gemcut.model.text_tensors import text_tensors
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
 
@@ -43,6 +44,21 @@ class Opened:
         info, form = self.weights.tensors[name], self.blocks.get(name)
         values = prod(info.shape)
         return values if form is None or info.dtype != torch.uint8 else values // BLOCK_BYTES[form] * VALUES
+
+    def check_decoder(self) -> None:
+        """Raises WeightMismatch where a tensor of the decoder is missing or has another shape.
+
+        Loading finds that out by itself; this is for who copies tensors without a model.
+        """
+        for name, shape in text_tensors(self.config.text).items():
+            if name not in self.weights.tensors:
+                raise WeightMismatch(f"{self.place} lacks {name}, of shape {list(shape)}; download it again")
+            if self.num_values(name) != prod(shape):
+                found = list(self.weights.tensors[name].shape)
+                raise WeightMismatch(
+                    f"{self.place} has {name} {found} for {list(shape)}; download it again, or correct"
+                    " config.json"
+                )
 
     def tokenizer(self) -> Tokenizer:
         """Reads it.  Raises BadTokenizer."""
@@ -87,6 +103,7 @@ def _open_folder(folder: Path) -> Opened:
 
 def _open_gguf(file: Path) -> Opened:
     header = read_gguf_header(file)
+    check_architecture(header)
     vocab, weights = gguf_vocab(header), open_gguf_weights(header)
     config = gguf_config(header, vocab, weights)
     return Opened(

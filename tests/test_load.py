@@ -79,7 +79,16 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path, tm
     tokenizer = json.loads((other / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"]["one more"] = len(tokenizer["model"]["vocab"])
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(BadTokenizer, match=r"has \d+ tokens and the model \d+; put the model's own"):
+    with pytest.raises(BadTokenizer, match=r"has \d+ tokens and the model \d+; give the model its own"):
+        load(str(other), device="cpu", dtype=None, offline=True)
+
+
+def test_a_model_that_is_too_large_to_count_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    config["text_config"]["intermediate_size"] = 2**60
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadConfig, match="other describes a model that is too large"):
         load(str(other), device="cpu", dtype=None, offline=True)
 
 

@@ -4,7 +4,7 @@ Source: llama.cpp, conversion/gemma.py and src/models/gemma4.cpp, as in llama-cp
 """
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -14,26 +14,33 @@ from gemcut.checkpoint.gguf_header import GgufHeader
 from gemcut.checkpoint.gguf_vocab import GgufVocab
 from gemcut.checkpoint.gguf_weights import GgufWeights
 from gemcut.checkpoint.text_section import FULL, SLIDING
-from gemcut.config import ExpertsConfig, GenerationConfig, ModelConfig, Rope, TextConfig
+from gemcut.config import AttentionKind, ExpertsConfig, GenerationConfig, ModelConfig, Rope, TextConfig
 from gemcut.errors import BadConfig, BadOption
 
 ARCHITECTURE = "gemma4"
+MOST_LAYERS = 512  # llama.cpp's own limit
+MOST = 2**31 - 1
 ENDS = (
     "<eos>",
     "<turn|>",
     "<|tool_response>",
 )  # what llama.cpp stops at, and the hub's generation_config.json
+MORE_ENDS = ("eot", "eom")  # at which it stops too, where a file names such tokens
 SAMPLING = "general.sampling."
-
-Value = TypeVar("Value", bool, int, float)
 
 
 class Metadata:
-    """The values under "gemma4."; every method raises BadConfig where the key's value cannot be used."""
+    """The values under "gemma4."; each key is taken once, and what is left at `close` is an error.
+
+    Every method that takes a key raises BadConfig where the key's value cannot be used.
+    """
 
     def __init__(self, header: GgufHeader) -> None:
+        prefix = f"{ARCHITECTURE}."
         self.file = header.file
-        self.pairs = header.pairs
+        self.left = {
+            key.removeprefix(prefix): value for key, value in header.pairs.items() if key.startswith(prefix)
+        }
 
     def fail(self, key: str, what: str) -> NoReturn:
         """Raise BadConfig that names the file and the key."""
@@ -41,26 +48,53 @@ class Metadata:
 
     def has(self, key: str) -> bool:
         """Whether the key is there."""
-        return f"{ARCHITECTURE}.{key}" in self.pairs
+        return key in self.left
 
-    def number(self, key: str, kind: type[Value]) -> Value:
-        """The number under a key."""
-        return self._checked(key, self.pairs.get(f"{ARCHITECTURE}.{key}"), kind)
+    def integer(self, key: str, *, at_least: int = 1) -> int:
+        """The whole number under a key."""
+        return self._integer(key, self.left.pop(key, None), at_least)
 
-    def each(self, key: str, kind: type[Value], count: int) -> tuple[Value, ...]:
-        """The number of each layer: an array, or one number for all."""
-        found = self.pairs.get(f"{ARCHITECTURE}.{key}")
+    def integers(self, key: str, count: int) -> tuple[int, ...]:
+        """The whole number of each layer: an array, or one number for all."""
+        return tuple(self._integer(key, value, 1) for value in self._each(key, count))
+
+    def flags(self, key: str, count: int) -> tuple[bool, ...]:
+        """Whether, for each layer: an array, or one answer for all."""
+        values = self._each(key, count)
+        if not all(isinstance(value, bool) for value in values):
+            self.fail(key, f"is {values!r} and must be true or false for each layer")
+        return values
+
+    def number(self, key: str) -> float:
+        """The number under a key, which must be above 0."""
+        value = self.left.pop(key, None)
+        if not isinstance(value, float) or not 0 < value < float("inf"):
+            self.fail(key, f"is {value!r} and must be a number above 0")
+        return shortest(value)
+
+    def expect(self, key: str, *allowed: Any) -> None:
+        """A key that may be absent, and where it is there, must have one of these values."""
+        value = self.left.pop(key, allowed[0])
+        if value not in allowed:
+            self.fail(key, f"is {value!r}, and gemcut computes only with {' or '.join(map(repr, allowed))}")
+
+    def close(self) -> None:
+        """Raise BadConfig for a key that nobody asked for."""
+        for key, value in self.left.items():
+            self.fail(key, f"is a key that gemcut does not know (its value is {value!r})")
+
+    def _each(self, key: str, count: int) -> tuple[Any, ...]:
+        found = self.left.pop(key, None)
         if not isinstance(found, tuple):
-            return (self._checked(key, found, kind),) * count
+            return (found,) * count
         if len(found) != count:
             self.fail(key, f"has {len(found)} values for {count} layers")
-        return tuple(self._checked(key, item, kind) for item in found)
-
-    def _checked(self, key: str, value: Any, kind: type[Value]) -> Value:
-        if type(value) is not kind or (kind is not bool and not 0 <= value < float("inf")):
-            self.fail(key, f"is {value!r} and must be {'true or false' if kind is bool else 'a number'}")
-        found: Value = kind(shortest(value) if kind is float else value)
         return found
+
+    def _integer(self, key: str, value: Any, at_least: int) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= MOST:
+            self.fail(key, f"is {value!r} and must be a whole number from {at_least} to {MOST}")
+        return value
 
 
 def shortest(value: float) -> float:
@@ -68,11 +102,8 @@ def shortest(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def gguf_config(header: GgufHeader, vocab: GgufVocab, weights: GgufWeights) -> ModelConfig:
-    """The numbers of the text model in a GGUF file.
-
-    Raises BadConfig for another architecture, a part of a split file, or numbers that are missing.
-    """
+def check_architecture(header: GgufHeader) -> None:
+    """Raises BadConfig for another architecture, or a part of a split file."""
     found = header.pairs.get("general.architecture")
     if found != ARCHITECTURE:
         raise BadConfig(
@@ -83,8 +114,18 @@ def gguf_config(header: GgufHeader, vocab: GgufVocab, weights: GgufWeights) -> M
             f"{header.file} is one of {header.pairs['split.count']} parts; join them first, with:"
             " llama-gguf-split --merge"
         )
+
+
+def gguf_config(header: GgufHeader, vocab: GgufVocab, weights: GgufWeights) -> ModelConfig:
+    """The numbers of the text model in a GGUF file of this architecture.
+
+    Raises BadConfig for numbers that are missing or do not go together, and for keys that are not known.
+    """
+    data = Metadata(header)
+    text = _text(data, vocab, weights)
+    data.close()
     return ModelConfig(
-        text=_text(Metadata(header), vocab, weights),
+        text=text,
         vision=None,
         audio=None,
         media_tokens=MEDIA_TOKENS,
@@ -94,34 +135,28 @@ def gguf_config(header: GgufHeader, vocab: GgufVocab, weights: GgufWeights) -> M
 
 
 def _text(data: Metadata, vocab: GgufVocab, weights: GgufWeights) -> TextConfig:
-    count = data.number("block_count", int)
-    slides = data.each("attention.sliding_window_pattern", bool, count)
-    if not slides or slides[-1]:
-        data.fail("attention.sliding_window_pattern", "must end with a layer that does not slide")
-    kv_heads = data.each("attention.head_count_kv", int, count)
-    inner = data.each("feed_forward_length", int, count)
-    shared = data.number("attention.shared_kv_layers", int) if data.has("attention.shared_kv_layers") else 0
-    if shared >= count:
-        data.fail("attention.shared_kv_layers", f"is {shared} of {count} layers")
-    own_global = [index for index in range(count - shared) if not slides[index]]
-    per_layer = data.number("embedding_length_per_layer_input", int)
-    local = data.number("attention.key_length_swa", int)
+    kinds, shared = _layers(data)
+    local, wide = _head_widths(data)
+    heads, local_heads, wide_heads = _heads(data, kinds)
+    inner = data.integers("feed_forward_length", len(kinds))
+    per_layer = data.integer("embedding_length_per_layer_input", at_least=0)
+    own_global = [index for index, kind in enumerate(kinds[: len(kinds) - shared]) if kind == FULL]
     k_eq_v = [
         f"{DECODER}layers.{index}.self_attn.v_proj.weight" not in weights.tensors for index in own_global
     ]
+    vocab_size = _rows(data, weights, EMBEDDING)
+    data.expect("vocab_size", vocab_size)
     return TextConfig(
-        vocab_size=_rows(data, weights, EMBEDDING),
-        hidden_size=data.number("embedding_length", int),
+        vocab_size=vocab_size,
+        hidden_size=data.integer("embedding_length"),
         intermediate_size=inner[0],
-        layer_types=tuple(SLIDING if slide else FULL for slide in slides),
-        num_attention_heads=data.each("attention.head_count", int, count)[0],
-        num_key_value_heads=next(
-            (n for n, slide in zip(kv_heads, slides, strict=True) if slide), kv_heads[-1]
-        ),
-        num_global_key_value_heads=kv_heads[-1],
+        layer_types=kinds,
+        num_attention_heads=heads,
+        num_key_value_heads=local_heads,
+        num_global_key_value_heads=wide_heads,
         head_dim=local,
-        global_head_dim=data.number("attention.key_length", int),
-        sliding_window=data.number("attention.sliding_window", int),
+        global_head_dim=wide,
+        sliding_window=data.integer("attention.sliding_window"),
         attention_k_eq_v=any(k_eq_v),
         num_kv_shared_layers=shared,
         use_double_wide_mlp=shared > 0 and inner[-1] == 2 * inner[0],
@@ -129,15 +164,59 @@ def _text(data: Metadata, vocab: GgufVocab, weights: GgufWeights) -> TextConfig:
         vocab_size_per_layer_input=_rows(data, weights, PER_LAYER_TABLE if per_layer else EMBEDDING),
         experts=_experts(data),
         bidirectional_images=per_layer == 0,  # as llama.cpp decides: the edge models see causally only
-        local_rope=Rope(theta=data.number("rope.freq_base_swa", float), rotated=1.0),
-        global_rope=Rope(theta=data.number("rope.freq_base", float), rotated=weights.rotated),
+        local_rope=Rope(theta=data.number("rope.freq_base_swa"), rotated=1.0),
+        global_rope=Rope(theta=_theta(data), rotated=weights.rotated),
         final_logit_softcapping=_cap(data),
-        rms_norm_eps=data.number("attention.layer_norm_rms_epsilon", float),
-        max_position_embeddings=data.number("context_length", int),
+        rms_norm_eps=data.number("attention.layer_norm_rms_epsilon"),
+        max_position_embeddings=data.integer("context_length"),
         pad_token_id=vocab.pad_id,
         bos_token_id=vocab.bos_id,
         eos_token_id=vocab.eos_id,
     )
+
+
+def _layers(data: Metadata) -> tuple[tuple[AttentionKind, ...], int]:
+    """The kind of each layer, and how many reuse the K and V of earlier ones."""
+    count = data.integer("block_count")
+    if count > MOST_LAYERS:
+        data.fail("block_count", f"is {count}, and there may be {MOST_LAYERS} layers")
+    pattern = "attention.sliding_window_pattern"
+    kinds = tuple(SLIDING if slides else FULL for slides in data.flags(pattern, count))
+    if kinds[-1] != FULL:
+        data.fail(pattern, "must end with a layer that does not slide")
+    key = "attention.shared_kv_layers"
+    shared = data.integer(key, at_least=0) if data.has(key) else 0
+    if shared >= count:
+        data.fail(key, f"is {shared} of {count} layers")
+    own = kinds[: count - shared]
+    orphans = {kind for kind in kinds if kind not in own}
+    if orphans:
+        data.fail(key, f"is {shared}, which leaves no {min(orphans)!r} layer with K and V of its own")
+    return kinds, shared
+
+
+def _head_widths(data: Metadata) -> tuple[int, int]:
+    """Of sliding layers and of the others; V is as wide as K, and all of a sliding head is rotated."""
+    widths = []
+    for suffix in ("_swa", ""):
+        width = data.integer(f"attention.key_length{suffix}")
+        if width % 2:
+            data.fail(f"attention.key_length{suffix}", f"is {width} and must be even")
+        data.expect(f"attention.value_length{suffix}", width)
+        data.expect(f"rope.dimension_count{suffix}", width)
+        widths.append(width)
+    return widths[0], widths[1]
+
+
+def _heads(data: Metadata, kinds: tuple[AttentionKind, ...]) -> tuple[int, int, int]:
+    """How many for queries, for K and V of sliding layers, and for K and V of the others."""
+    heads = data.integers("attention.head_count", len(kinds))[0]
+    key = "attention.head_count_kv"
+    each = data.integers(key, len(kinds))
+    local = each[kinds.index(SLIDING)] if SLIDING in kinds else each[-1]
+    if heads % local or heads % each[-1]:
+        data.fail(key, f"is {each!r}, and {heads} query heads must be a multiple of each")
+    return heads, local, each[-1]
 
 
 def _rows(data: Metadata, weights: GgufWeights, name: str) -> int:
@@ -147,18 +226,29 @@ def _rows(data: Metadata, weights: GgufWeights, name: str) -> int:
 
 
 def _experts(data: Metadata) -> ExpertsConfig | None:
-    if not data.has("expert_count") or data.number("expert_count", int) == 0:
+    number = data.integer("expert_count", at_least=0) if data.has("expert_count") else 0
+    if number == 0:
         return None
-    return ExpertsConfig(
-        num_experts=data.number("expert_count", int),
-        top_k_experts=data.number("expert_used_count", int),
-        moe_intermediate_size=data.number("expert_feed_forward_length", int),
-    )
+    chosen, width = data.integer("expert_used_count"), data.integer("expert_feed_forward_length")
+    if chosen > number:
+        data.fail("expert_used_count", f"is {chosen} of {number} experts")
+    return ExpertsConfig(num_experts=number, top_k_experts=chosen, moe_intermediate_size=width)
+
+
+def _theta(data: Metadata) -> float:
+    """Of the full-attention layers; positions are not scaled."""
+    for key in ("rope.scaling.factor", "rope.scale_linear", "rope.scaling.attn_factor"):
+        data.expect(key, 1.0, 0.0)  # 0 is none, too
+    data.expect("rope.scaling.type", "none", "linear")
+    data.expect("attention.causal", True)
+    return data.number("rope.freq_base")
 
 
 def _cap(data: Metadata) -> float | None:
     key = "final_logit_softcapping"
-    return data.number(key, float) if data.has(key) else None
+    if data.left.get(key) == 0.0:  # none, as llama.cpp has it
+        del data.left[key]
+    return data.number(key) if data.has(key) else None
 
 
 def gguf_generation(header: GgufHeader, vocab: GgufVocab) -> GenerationConfig:
@@ -167,28 +257,43 @@ def gguf_generation(header: GgufHeader, vocab: GgufVocab) -> GenerationConfig:
     Raises BadConfig.
     """
 
-    def said(key: str, usual: float) -> float:
+    def said(key: str, usual: float, least: float, most: float) -> float:
         value = header.pairs.get(SAMPLING + key, usual)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise BadConfig(
-                f"{header.file}: {SAMPLING}{key} is {value!r} and must be a number; give another file"
+                f"{header.file}: {SAMPLING}{key} is {value!r} and must be a number from {least:g} to"
+                f" {most:g}; give another file"
             )
         return shortest(value) if isinstance(value, float) else value
 
     ids = {token: number for number, token in enumerate(vocab.tokens)}
-    stops = dict.fromkeys([vocab.eos_id, *(ids[token] for token in ENDS if token in ids)])
-    suppressed = header.pairs.get("tokenizer.ggml.suppress_tokens", ())
-    temperature = float(said("temp", 1.0))
+    stops = [vocab.eos_id, *(ids[token] for token in ENDS if token in ids)]
+    for name in MORE_ENDS:
+        stops += _ids(header, vocab, f"{name}_token_id")
+    temperature = float(said("temp", 1.0, 0, 100))
     return GenerationConfig(
-        stop_ids=tuple(stops),
-        suppress_ids=tuple(int(number) for number in suppressed),
+        stop_ids=tuple(dict.fromkeys(stops)),
+        suppress_ids=_ids(header, vocab, "suppress_tokens"),
         do_sample=temperature > 0,
         temperature=temperature if temperature > 0 else 1.0,
-        top_k=int(said("top_k", 64)),
-        top_p=float(said("top_p", 0.95)),
-        min_p=float(said("min_p", 0.0)),
-        repetition_penalty=float(said("penalty_repeat", 1.0)),
+        top_k=int(said("top_k", 64, 0, MOST)),
+        top_p=float(said("top_p", 0.95, 0.01, 1)),
+        min_p=float(said("min_p", 0.0, 0, 1)),
+        repetition_penalty=float(said("penalty_repeat", 1.0, 0.01, 100)),
     )
+
+
+def _ids(header: GgufHeader, vocab: GgufVocab, name: str) -> tuple[int, ...]:
+    """The token ids under a key, one or several; none where it is absent."""
+    found = header.pairs.get(f"tokenizer.ggml.{name}", ())
+    numbers = found if isinstance(found, tuple) else (found,)
+    known = range(len(vocab.tokens))
+    if not all(isinstance(number, int) and number in known for number in numbers):
+        raise BadConfig(
+            f"{header.file}: tokenizer.ggml.{name} is {found!r:.80} and must be ids below {len(known)};"
+            " give another file"
+        )
+    return numbers
 
 
 def config_pairs(text: TextConfig) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ Source: the GGUF specification, versions 2 and 3.
 
 import math
 import mmap
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ STRING, ARRAY = 8, 9
 HEAD_BYTES = 24
 USUAL_ALIGNMENT = 32
 MOST_DIMENSIONS = 4
+# Gemma 4's has 16 MB.  In memory its values may take twenty times as much: no file is to fill a machine.
+MOST_HEADER_BYTES = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +69,12 @@ def read_gguf_header(file: Path) -> GgufHeader:
                 raise BadWeightFile(
                     f"{file} is GGUF of version {version}; gemcut reads 2 and 3, little-endian"
                 )
-            with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            size = os.fstat(opened.fileno()).st_size
+            with mmap.mmap(opened.fileno(), min(size, MOST_HEADER_BYTES), access=mmap.ACCESS_READ) as data:
                 reader = _Reader(data)
                 pairs = reader.pairs(num_pairs)
                 tensors = reader.tensors(num_tensors, pairs.get("general.alignment", USUAL_ALIGNMENT))
-                return GgufHeader(file=file, size=len(data), pairs=pairs, tensors=tensors)
+                return GgufHeader(file=file, size=size, pairs=pairs, tensors=tensors)
     except (FileNotFoundError, IsADirectoryError) as problem:
         raise CheckpointNotFound(f"{file} is no file; give the path of a GGUF file") from problem
     except OSError as problem:
@@ -94,6 +98,8 @@ class _Reader:
         found = {}
         for _ in range(count):
             key = self.string()
+            if key in found:
+                raise _Damaged(f"the key {key} twice")
             found[key] = self.value(self.number("I"))
         return found
 
@@ -103,9 +109,11 @@ class _Reader:
         entries = {}
         for _ in range(count):
             name, num_dimensions = self.string(), self.number("I")
-            if num_dimensions > MOST_DIMENSIONS or name in entries:
+            if not 1 <= num_dimensions <= MOST_DIMENSIONS or name in entries:
                 raise _Damaged(f"the tensor {name} with {num_dimensions} dimensions at byte {self.at}")
             shape = tuple(self.number("Q") for _ in range(num_dimensions))[::-1]
+            if 0 in shape:
+                raise _Damaged(f"the tensor {name} of shape {list(shape)}")
             entries[name] = shape, self.number("I"), self.number("Q")
         begin = math.ceil(self.at / alignment) * alignment
         return {

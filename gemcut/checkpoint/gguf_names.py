@@ -10,7 +10,7 @@ from gemcut.errors import BadOption
 
 ROPE_FACTORS = "rope_freqs.weight"  # of the full-attention layers: 1 for pairs that are rotated, else 1e30
 HEAD = "output.weight"  # only where the output head is not the embedding
-FUSED = re.compile(r"blk\.(\d+)\.attn_qkv\.weight")  # rows of q, then k, then v
+FUSED = re.compile(r"blk\.(\d{1,4})\.attn_qkv\.weight")  # rows of q, then k, then v
 WHOLE = {
     "embed_tokens.weight": "token_embd.weight",
     "embed_tokens_per_layer.weight": "per_layer_token_embd.weight",

@@ -73,7 +73,7 @@ def gguf_vocab(header: GgufHeader) -> GgufVocab:
         )
     ids = {name: value(f"ggml.{name}_token_id", int) for name in ("bos", "eos", "unknown", "padding")}
     for name, token in ids.items():
-        if token >= len(tokens):
+        if not 0 <= token < len(tokens):
             raise BadTokenizer(
                 f"{file} has {token} for its {name} token and {len(tokens)} tokens; download it again"
             )

@@ -1,7 +1,7 @@
 """The weights of a GGUF file as a checkpoint's: by the hub's names, mapped where they lie.
 
 F32, F16 and BF16 are tensors as they are; Q8_0 and Q4_0 are blocks, byte for byte (see `kernels.blocks`).
-Any other type is made float32 by the gguf package when its tensor is read; `blocks` says what it becomes.
+Any other type is made float32 by the gguf package, piece by piece; `blocks` says what becomes of it.
 """
 
 import math
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gemcut.checkpoint.block_names import DECODER
 from gemcut.checkpoint.gguf_header import GgufHeader, GgufTensor
 from gemcut.checkpoint.gguf_names import FUSED, HEAD, ROPE_FACTORS, hub_name
 from gemcut.checkpoint.safetensors_header import TensorInfo
@@ -50,7 +51,8 @@ OTHERS: dict[int, tuple[str, int, int]] = {
 }
 MOST_INT4_BITS = 4.5
 LEAST_STOPPING = 1e29  # an angle that is divided by so much is none
-MOST_COMPARED = 2**24  # values of a tensor
+MOST_COMPARED = 2**18  # values of a tensor
+PIECE_VALUES = 2**22  # made float32 at a time: 16 MiB
 AGAIN = "download it again"
 
 
@@ -58,8 +60,8 @@ AGAIN = "download it again"
 class GgufWeights:
     """All tensors of a GGUF file with a gemma4 model, under the hub's names, in the order of the file.
 
-    files: those that lie there as they are used.  made: those that the gguf package reads, with the
-    dtype and shape that it gives.  blocks: the form of each tensor that is in blocks, or is to be.
+    files: those that are used as they lie there.  made: those that the gguf package reads, with the dtype
+    and shape that it gives.  blocks: the form of each tensor that is in blocks, or is to be.
     rotated: the share of a full-attention head that is rotated.
     """
 
@@ -75,30 +77,25 @@ class GgufWeights:
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """What each tensor is, as `stream` gives it."""
+        """What each tensor is, as `stream` or `pieces` gives it."""
         return {**self.files.tensors, **{name: info for name, (info, _) in self.made.items()}}
 
     @property
-    def dtype(self) -> Literal["bfloat16", "float16", "float32"]:
-        """The narrowest dtype that holds every tensor which is not in blocks without loss.
+    def dtype(self) -> Literal["bfloat16", "float32"]:
+        """The narrower one that holds every tensor which is not in blocks without loss.
 
-        Most such files hold norms in F32 that were BF16 once, so the values decide; only of large tensors the
-        dtype does, because they would have to be read.
+        Most such files hold norms in F32 and matrices in F16 that were BF16 once, so the values decide; of
+        a large tensor its first ones.  Never float16: such a file says how its weights are kept, not that
+        activations stay below 65,504, and blocks have native code for the other two dtypes only.
         """
-        if self._fits(torch.bfloat16):
-            return "bfloat16"
-        return "float16" if self._fits(torch.float16) else "float32"
+        return "bfloat16" if all(map(self._fits_bfloat16, self.files.tensors)) else "float32"
 
-    def _fits(self, dtype: torch.dtype) -> bool:
-        for name, info in self.files.tensors.items():
-            if info.dtype in (dtype, torch.uint8):
-                continue
-            if math.prod(info.shape) > MOST_COMPARED:
-                return False
-            values = self.mapped(name)
-            if not values.to(dtype).to(info.dtype).equal(values):
-                return False
-        return True
+    def _fits_bfloat16(self, name: str) -> bool:
+        dtype = self.files.tensors[name].dtype
+        if dtype in (torch.bfloat16, torch.uint8):
+            return True
+        values = self.mapped(name).flatten()[:MOST_COMPARED]
+        return values.bfloat16().to(dtype).equal(values)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -115,37 +112,43 @@ class GgufWeights:
         )
 
     def stream(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Each named tensor, on the CPU and not to be written into; see `WeightFiles.stream`."""
-        asked = set(names)
-        yield from self.files.stream(asked - self.made.keys())
-        for name in sorted(asked & self.made.keys(), key=lambda name: self.made[name][1].start):
-            yield name, self._make(name)
+        """Each named tensor that is used as it lies there; see `WeightFiles.stream`."""
+        return self.files.stream(names)
 
     def mapped(self, name: str) -> Tensor:
-        """One tensor as a view of the file; not for those of `made`."""
+        """One tensor that is used as it lies there, as a view of the file."""
         return self.files.mapped(name)
 
-    def _make(self, name: str) -> Tensor:
-        """A tensor of another type, in float32."""
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        """A tensor of `made`, some rows at a time: (rows, width) in float32.
+
+        E2B's per-layer table alone has 9 GB in float32.
+        """
         import gguf  # here: other files need none of it
 
         info, tensor = self.made[name]
-        kind = gguf.GGMLQuantizationType(tensor.kind)
-        row = info.shape[-1] // OTHERS[tensor.kind][1] * OTHERS[tensor.kind][2]
+        kind, (_, values, block) = gguf.GGMLQuantizationType(tensor.kind), OTHERS[tensor.kind]
+        count, width = math.prod(info.shape[:-1]), info.shape[-1]
+        row = width // values * block
+        step = max(1, PIECE_VALUES // width)
         with info.file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            stored = np.frombuffer(data, np.uint8, math.prod(info.shape[:-1]) * row, tensor.start)
-            values = gguf.quants.dequantize(stored.reshape(*info.shape[:-1], row), kind)
-            del stored  # before the mapping closes
-        return torch.from_numpy(values)
+            for start in range(0, count, step):
+                rows = min(step, count - start)
+                stored = np.frombuffer(data, np.uint8, rows * row, tensor.start + start * row)
+                made = gguf.quants.dequantize(stored.reshape(rows, row), kind)
+                del stored  # before the mapping closes
+                yield torch.from_numpy(made)
 
 
 def open_gguf_weights(header: GgufHeader) -> GgufWeights:
     """The weights that a header describes; none is read but the 1s and 1e30s that say what is rotated.
 
-    Raises BadWeightFile for a file that is too short for its tensors or a type that nobody reads,
-    WeightMismatch for tensors that gemma4 does not have.
+    Raises BadWeightFile for a file that has none, is too short for its tensors, or has a type that nobody
+    reads, WeightMismatch for tensors that gemma4 does not have.
     """
     file, blocks = header.file, dict[str, BlockForm]()
+    if not header.tensors:
+        raise BadWeightFile(f"{file} has no weights, only what comes before them; give the file of a model")
     plain: dict[str, TensorInfo] = {}
     made: dict[str, tuple[TensorInfo, GgufTensor]] = {}
     for name, tensor in _hub_tensors(header).items():
@@ -166,7 +169,6 @@ def _hub_tensors(header: GgufHeader) -> dict[str, GgufTensor]:
     found: dict[str, GgufTensor] = {}
     unknown = []
     for name, tensor in header.tensors.items():
-        fused = FUSED.fullmatch(name)
         if name == ROPE_FACTORS:
             continue
         if name == HEAD:
@@ -174,34 +176,36 @@ def _hub_tensors(header: GgufHeader) -> dict[str, GgufTensor]:
                 f"{header.file} has an output head of its own ({HEAD}), and Gemma 4's is its embedding;"
                 " give a file without one"
             )
-        if fused is not None:
-            found |= _cut(header, int(fused[1]), tensor)
-        elif (ours := hub_name(name)) is not None:
-            found[ours] = tensor
-        else:
+        fused, ours = FUSED.fullmatch(name), hub_name(name)
+        parts = _cut(header, int(fused[1]), tensor) if fused is not None else {ours or "": tensor}
+        if "" in parts or parts.keys() & found.keys():
             unknown.append(name)
+        found |= parts
     if unknown:
         raise WeightMismatch(
-            f"{header.file} has {len(unknown)} tensors that gemma4 does not have, {unknown[0]} first;"
-            " give a file with a text model of llama.cpp's architecture gemma4"
+            f"{header.file} has {len(unknown)} tensors that gemcut does not know, {unknown[0]} first;"
+            " give a file of the text model alone, as llama.cpp's converter writes it for gemma4"
         )
     return found
 
 
 def _cut(header: GgufHeader, layer: int, tensor: GgufTensor) -> dict[str, GgufTensor]:
     """Rows of q, k and v.  Their widths follow from the norms: one weight a head's width."""
-    rows = {}
-    key = "gemma4.attention.head_count_kv"
-    kv_heads = header.pairs.get(key)
-    kv_heads = kv_heads[layer] if isinstance(kv_heads, tuple) else kv_heads
+    kv_heads = header.pairs.get("gemma4.attention.head_count_kv")
+    if isinstance(kv_heads, tuple):
+        kv_heads = kv_heads[layer] if layer < len(kv_heads) else None
     norm = header.tensors.get(f"blk.{layer}.attn_q_norm.weight")
-    if norm is None or not isinstance(kv_heads, int):
-        raise BadWeightFile(f"{header.file} does not say how wide the heads of layer {layer} are; {AGAIN}")
-    kv_rows = kv_heads * norm.shape[0]
-    parts = {"q_proj": tensor.shape[0] - 2 * kv_rows, "k_proj": kv_rows, "v_proj": kv_rows}
-    start, row = tensor.start, _num_bytes(header, tensor) // max(1, tensor.shape[0])
-    for part, count in parts.items():
-        name = f"model.language_model.layers.{layer}.self_attn.{part}.weight"
+    kv_rows = kv_heads * norm.shape[0] if isinstance(kv_heads, int) and norm is not None else 0
+    q_rows = tensor.shape[0] - 2 * kv_rows
+    if kv_rows < 1 or q_rows < 1 or len(tensor.shape) != 2:
+        raise BadWeightFile(
+            f"{header.file} has q, k and v of layer {layer} in one tensor of shape {list(tensor.shape)}, and"
+            f" does not say which rows are whose; {AGAIN}"
+        )
+    rows = {}
+    start, row = tensor.start, _num_bytes(header, tensor) // tensor.shape[0]
+    for part, count in (("q_proj", q_rows), ("k_proj", kv_rows), ("v_proj", kv_rows)):
+        name = f"{DECODER}layers.{layer}.self_attn.{part}.weight"
         rows[name] = replace(tensor, shape=(count, tensor.shape[1]), start=start)
         start += count * row
     return rows
@@ -249,14 +253,17 @@ def _num_bytes(header: GgufHeader, tensor: GgufTensor) -> int:
 
 def _read_rotated(header: GgufHeader) -> float:
     """Of the pairs of a full-attention head, the share whose factor is 1; the others come last."""
-    tensor = header.tensors.get(ROPE_FACTORS)
-    if tensor is None:
-        return 1.0
+    tensor, width = header.tensors.get(ROPE_FACTORS), header.pairs.get("gemma4.attention.key_length")
+    shape = () if tensor is None else tensor.shape
+    if tensor is None or tensor.kind not in PLAIN or len(shape) != 1 or 2 * shape[0] != width:
+        raise BadWeightFile(
+            f"{header.file} has no {ROPE_FACTORS} with a number for each pair of a full-attention head, which"
+            " says what is rotated; give a file as llama.cpp's converter writes it"
+        )
     info, _ = _describe(header, ROPE_FACTORS, tensor)
     factors = WeightFiles(header.file, {ROPE_FACTORS: info}).mapped(ROPE_FACTORS).float()
     count = int((factors == 1).sum())
-    ordered = bool((factors[:count] == 1).all() and (factors[count:] >= LEAST_STOPPING).all())
-    if factors.ndim != 1 or count == 0 or not ordered:
+    if count == 0 or not (factors[:count] == 1).all() or not (factors[count:] >= LEAST_STOPPING).all():
         raise BadWeightFile(
             f"{header.file} has factors in {ROPE_FACTORS} other than 1 and then 1e30, which is not Gemma 4's"
             " rotation; give another file"

@@ -1,7 +1,7 @@
-"""Writing a GGUF file of version 3, tensor by tensor; `gguf_header` says how it lies."""
+"""Writing a GGUF file of version 3, piece by piece; `gguf_header` says how it lies."""
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +37,12 @@ def kind_of_name(name: str) -> GgufKind:
 
 
 def write_gguf(
-    out: Path, pairs: Mapping[str, Any], entries: Sequence[GgufEntry], tensors: Iterable[Tensor]
+    out: Path, pairs: Mapping[str, Any], entries: Sequence[GgufEntry], pieces: Iterable[Tensor]
 ) -> None:
-    """Write a file with these metadata and tensors, one tensor for each entry and in their order.
+    """Write a file with these metadata and tensors.
 
     pairs: numbers without a fraction become uint32 (np.int32 stays), those with one float32; sequences are of
-    text, flags, float32 or int32.  tensors: with the bytes that are to lie in the file.
+    text, flags, float32 or int32.  pieces: the bytes of the entries in their order, one or several of each.
     It is written beside its place and moved there when it is whole.
     Raises BadOption where it cannot be written.
     """
@@ -58,17 +58,28 @@ def write_gguf(
                 file.write(struct.pack(f"<{len(entry.shape)}Q", *reversed(entry.shape)))
                 file.write(struct.pack("<IQ", KINDS[entry.kind], offset))
                 offset += entry.num_bytes + -entry.num_bytes % USUAL_ALIGNMENT
-            for entry, tensor in zip(entries, tensors, strict=True):
-                assert tensor.nbytes == entry.num_bytes, (entry, tensor.shape, tensor.dtype)
+            given = iter(pieces)
+            for entry in entries:
                 _pad(file)
-                file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+                _write_tensor(file, entry, given)
             _pad(file)
+            assert next(given, None) is None, "more pieces than the entries have"
         beside.replace(out)
     except OSError as problem:  # no such folder, no right to write there, a full disk
         raise BadOption(f"{out} cannot be written ({problem.strerror}); name another place") from problem
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _write_tensor(file: BinaryIO, entry: GgufEntry, given: Iterator[Tensor]) -> None:
+    left = entry.num_bytes
+    while left > 0:
+        piece = next(given, None)
+        assert piece is not None, f"too few pieces of {entry}"
+        file.write(piece.contiguous().flatten().view(torch.uint8).numpy().data)
+        left -= piece.nbytes
+    assert left == 0, f"{-left} bytes too many for {entry}"
 
 
 def _pad(file: BinaryIO) -> None:

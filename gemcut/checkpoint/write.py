@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -33,27 +34,30 @@ def write_checkpoint(
 
     Holds one shard of at most `shard_bytes` at a time (or one tensor that is bigger).  The files are written
     beside their places and moved there when all are whole, config.json last: without it nothing loads.
-    Raises BadOption where the folder has a model already and `overwrite` is false, WeightMismatch where a
-    name comes twice or none comes.
+    Raises BadOption where the folder has a model already and `overwrite` is false, or cannot be written,
+    WeightMismatch where a name comes twice or none comes.
     """
     before = [*folder.glob(CONFIG_FILE), *folder.glob("model*.safetensors"), *folder.glob(INDEX_FILE)]
     if before and not overwrite:
         raise BadOption(f"{folder} already has {before[0].name}; name another folder or allow overwriting")
     reserved = [name for name in extra_files if name == CONFIG_FILE or Path(name).name != name]
     assert not reserved, f"not extra files: {reserved}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"{UNFINISHED}*"):  # by a writer that was killed
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as place:
-        beside = Path(place)
-        written = _write_weights(beside, tensors, shard_bytes)
-        for name, contents in extra_files.items():
-            (beside / name).write_bytes(contents)
-        (beside / CONFIG_FILE).write_text(json.dumps(_said(config), indent=2) + "\n")
-        for stale in before:  # config.json first: what is half replaced must not look whole
-            stale.unlink()
-        for name in (*written, *extra_files, CONFIG_FILE):
-            shutil.move(beside / name, folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{UNFINISHED}*"):  # by a writer that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as place:
+            beside = Path(place)
+            written = _write_weights(beside, tensors, shard_bytes)
+            for name, contents in extra_files.items():
+                (beside / name).write_bytes(contents)
+            (beside / CONFIG_FILE).write_text(json.dumps(_said(config), indent=2) + "\n")
+            for stale in before:  # config.json first: what is half replaced must not look whole
+                stale.unlink()
+            for name in (*written, *extra_files, CONFIG_FILE):
+                shutil.move(beside / name, folder / name)
+    except (OSError, SafetensorError) as problem:  # no right to write there, a full disk
+        raise BadOption(f"{folder} cannot be written ({problem}); name another folder") from problem
 
 
 def _said(config: ModelConfig | QuantizedConfig | DrafterConfig) -> dict[str, Any]:
@@ -66,7 +70,8 @@ def _write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_by
     """Write the shards, and the index where there are several; the names of the files."""
     places: dict[str, int] = {}
     total = number = 0
-    for number, shard in enumerate(_shards(tensors, shard_bytes), start=1):
+    for shard in _shards(tensors, shard_bytes):
+        number += 1
         again = sorted(places.keys() & shard)
         if again:
             raise WeightMismatch(f"the tensor {again[0]} was given twice; give each name once")
@@ -74,6 +79,7 @@ def _write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_by
         (folder / f"shard-{number}").chmod(0o644)  # the library leaves it to its owner alone
         places |= dict.fromkeys(shard, number)
         total += sum(tensor.nbytes for tensor in shard.values())
+        del shard  # or it would stay while the next one is filled
     if number == 0:
         raise WeightMismatch("there are no tensors to write; give at least one")
     names = {n: f"model-{n:05}-of-{number:05}.safetensors" for n in range(1, number + 1)}

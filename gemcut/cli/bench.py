@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from gemcut.cli.fit import processor_line
+from gemcut.cli.fit import processor_lines
 from gemcut.cli.options import AsJson, Device, Offline, Source
 from gemcut.cli.screen import Screen
 from gemcut.errors import BadOption
@@ -148,7 +148,8 @@ def _rival(
 def _heading(model: str, machine: Machine, plan: "Plan", outcomes: "list[Outcome]") -> str:
     """Where it was measured, and what."""
     plural = "s" if plan.threads > 1 else ""
-    lines = [f"{processor_line(machine.processor)}; {plan.threads} thread{plural}"]
+    lines = processor_lines(machine.processor)
+    lines[0] += f"; {plan.threads} thread{plural}"
     if plan.device.type == "cuda":
         import torch
 

@@ -8,6 +8,7 @@ import typer
 from gemcut.cli.figures import size
 from gemcut.cli.options import Offline, Overwrite, Source
 from gemcut.cli.screen import Screen
+from gemcut.errors import BadOption
 
 Type = Literal["q4_0", "q8_0", "bf16", "f16", "f32"]
 Gguf = Annotated[
@@ -34,6 +35,8 @@ def export(
 
     With --mmproj what sees and hears goes into a second file, as llama.cpp has it.
     """
+    if mmproj is not None and mmproj.resolve() == gguf.resolve():
+        raise BadOption(f"--gguf and --mmproj both name {gguf}; name a file for each")
     screen = Screen()
     with screen.waiting("loading torch …"):  # here: it takes seconds, and --help needs none
         from gemcut.checkpoint.find import find_checkpoint
@@ -45,15 +48,19 @@ def export(
 
     source = open_checkpoint(find_checkpoint(model, offline=offline, progress=screen.note))
     its_kind = None if kind is None else kind_of_name(kind)
-    files: dict[Path, Exporting | ExportingMedia] = {gguf: Exporting(source=source, kind=its_kind)}
+    text = Exporting(source=source, kind=its_kind)
+    files: dict[Path, Exporting | ExportingMedia] = {gguf: text}
     if mmproj is not None:
         files[mmproj] = ExportingMedia(source=source, kind=its_kind)
     elif source.config.vision is not None or source.config.audio is not None:
         screen.note("only the text part is exported; --mmproj FILE exports what sees and hears")
     for out in files:
         refuse_existing(out, overwrite)
+    totals = {out: sum(entry.num_bytes for entry in work.entries()) for out, work in files.items()}
     for out, work in files.items():
-        total = sum(entry.num_bytes for entry in work.entries())
-        work.write(out, counted(work.tensors(), total, of=lambda tensor: tensor.nbytes), overwrite=overwrite)
-        screen.note(f"{size(total)} of weights in {out}")
+        with counted(work.pieces(), totals[out], of=lambda piece: piece.nbytes) as pieces:
+            work.write(out, pieces, overwrite=overwrite)
+        screen.note(f"{size(totals[out])} of weights in {out}")
         print(out)
+    for note in text.notes:
+        screen.note(note)

@@ -11,7 +11,7 @@ from gemcut.cli.tables import dim, plain_table
 from gemcut.config import TextConfig
 from gemcut.engine.memory import kind_memory
 from gemcut.family import BYTES_OF_BFLOAT16
-from gemcut.fit.advice import QUICK_PER_S, Advice
+from gemcut.fit.advice import QUICK_PER_S, Advice, is_slow
 from gemcut.fit.estimate import LEAST_CONTEXT, PROMPT_TOKENS, Estimate, PlaceKind, Verdict
 from gemcut.fit.weights import PRECISIONS
 
@@ -22,8 +22,9 @@ STYLES: Mapping[Verdict, str] = {
 }
 MARKS: Mapping[Verdict, str] = {"fits": "✓", "fits once memory is freed": "~", "does not fit": "✗"}
 BESIDE: Mapping[PlaceKind, str] = {
-    "cpu": "images, sound, per-layer table (bf16 / int8 / int4): on disk, not counted as memory;\n"
-    "read as needed.  keys, values: of each token, and of the windows that are full.",
+    "cpu": "images, sound, per-layer table (bf16 / int8 / int4): on disk, read as needed;\n"
+    "not counted as memory.\n"
+    "keys, values: of each token, and of the windows that are full.",
     "gpu": "images, sound, per-layer table (bf16 / int8 / int4): counted as memory.\n"
     "keys, values: of each token, and of the windows that are full.",
 }
@@ -36,10 +37,10 @@ def everything(
     parts: list[RenderableType] = ["", _sizes(estimates), dim(_legend(estimates, context)), ""]
     parts += [_apart(estimates), dim(BESIDE[kind]), ""]
     if advice:
-        sources = ", ".join(sorted({one.score.source for one in advice}))
-        parts += [_advice(advice), dim(f"Published scores of the sizes, thinking: {sources}")]
+        parts += [_advice(advice), dim(_advice_legend(advice))]
     else:
-        parts.append("None of the published sizes fits here.")
+        asked = "" if context is None else f" with {tokens(context)} tokens"
+        parts.append(f"None of the published sizes fits here{asked}.")
     return Group(*parts)
 
 
@@ -53,8 +54,8 @@ def _sizes(estimates: Sequence[Estimate]) -> Table:
             size(one.weights.text_bytes),
             tokens(one.context) if one.context else "-",
             size(one.memory_bytes),
-            _speed(one.decode_per_s),
-            _speed(one.prefill_per_s),
+            _speed(one.decode_per_s, one.reached),
+            _speed(one.prefill_per_s, one.reached),
             style="" if one.verdict == "fits" else style,
         )
     return table
@@ -63,15 +64,20 @@ def _sizes(estimates: Sequence[Estimate]) -> Table:
 def _legend(estimates: Sequence[Estimate], context: int | None) -> str:
     asked = tokens(LEAST_CONTEXT if context is None else context)
     found = {one.verdict for one in estimates}
+    short = dict.fromkeys(
+        one.family.name for one in estimates if context is not None and one.family.size.context < context
+    )
+    made_for_fewer = f"Made for fewer: {', '.join(short)}.\n" if short else ""
     marks: Mapping[Verdict, str] = {
         "fits": f"✓ fits with {asked} tokens",
         "fits once memory is freed": "~ once other programs are closed",
         "does not fit": "✗ does not",
     }
-    at = "at that context" if context is None else f"at {asked} tokens"
+    at = f"at that context, with {asked} where it does not fit" if context is None else f"at {asked} tokens"
     after = tokens(PROMPT_TOKENS if context is None else context)
     return (
         f"{', '.join(words for verdict, words in marks.items() if verdict in found)}.\n"
+        f"{made_for_fewer}"
         "weights: of the text model.  context: the most tokens that fit.\n"
         f"memory: all that is needed {at}.\n"
         f"decode: tokens a second after {after}; prefill: of a prompt of {PROMPT_TOKENS}."
@@ -118,11 +124,23 @@ def _advice(advice: Sequence[Advice]) -> Table:
             take.precision,
             f"{one.value:.1f} %",
             one.score.benchmark,
-            _speed(take.decode_per_s),
-            style="" if take.decode_per_s is None or take.decode_per_s >= QUICK_PER_S else "yellow",
+            _speed(take.decode_per_s, take.reached),
+            style="yellow" if is_slow(take) else "",
         )
     return table
 
 
-def _speed(per_s: float | None) -> str:
-    return "?" if per_s is None else speed(per_s)
+def _advice_legend(advice: Sequence[Advice]) -> str:
+    sources = ", ".join(sorted({one.score.source for one in advice}))
+    lines = [f"The best score among what fits and makes {QUICK_PER_S:g} tokens a second."]
+    if any(is_slow(one.take) for one in advice):
+        lines.append("Where nothing makes so many, the quickest.")
+    if any(one.take.precision != PRECISIONS[0] for one in advice):
+        lines.append("int8 and int4: GGUF files in Q8_0 and Q4_0, or what `gemcut quantize` makes.")
+    return "\n".join([*lines, f"Scores are of bf16, thinking: {sources}"])
+
+
+def _speed(per_s: float | None, reached: bool) -> str:
+    """In brackets where gemcut itself is slower."""
+    shown = "?" if per_s is None else speed(per_s)
+    return shown if reached else f"({shown})"

@@ -1,6 +1,7 @@
 """A bar on stderr for work that is counted in bytes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -9,15 +10,20 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 Made = TypeVar("Made")
 
 
-def counted(made: Iterator[Made], total: int, *, of: Callable[[Made], int]) -> Iterator[Made]:
-    """The same, with a bar that says how many of the total bytes are done; no bar where it is no terminal.
+@contextmanager
+def counted(made: Iterator[Made], total: int, *, of: Callable[[Made], int]) -> Iterator[Iterator[Made]]:
+    """Gives the same, with a bar that says how many of the total bytes are done, on a terminal.
 
-    of: the bytes of one.
+    of: the bytes of one.  The bar leaves with the block, whatever ends it: an error has a line of its own.
     """
     console = Console(stderr=True)
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)
-        for item in made:
-            yield item
-            bar.advance(task, of(item))
+
+        def each() -> Iterator[Made]:
+            for item in made:
+                yield item
+                bar.advance(task, of(item))
+
+        yield each()

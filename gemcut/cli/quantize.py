@@ -8,6 +8,7 @@ import typer
 from gemcut.cli.figures import size
 from gemcut.cli.options import Offline, Overwrite, Source
 from gemcut.cli.screen import Screen
+from gemcut.errors import BadOption
 
 Form = Literal["int4", "int8"]
 Choice = Literal["int4", "int8", "none"]
@@ -44,6 +45,7 @@ def quantize(
         from gemcut.checkpoint.find import find_checkpoint
         from gemcut.cli.progress import counted
         from gemcut.config import Quantization
+        from gemcut.kernels.block_layout import VALUES
         from gemcut.opened import open_checkpoint
         from gemcut.quant.quantize import Quantizing
 
@@ -51,11 +53,13 @@ def quantize(
         return to if choice is None else None if choice == "none" else choice
 
     scheme = Quantization(projections=to, embedding=form(embedding), per_layer_table=form(per_layer_table))
-    work = Quantizing(
-        source=open_checkpoint(find_checkpoint(model, offline=offline, progress=screen.note)),
-        quantization=scheme,
-    )
-    tensors = counted(work.tensors(), work.num_bytes, of=lambda item: item[1].nbytes)
-    work.write(out, tensors, overwrite=overwrite)
+    source = open_checkpoint(find_checkpoint(model, offline=offline, progress=screen.note))
+    if per_layer_table is not None and not source.config.text.hidden_size_per_layer_input:
+        raise BadOption(f"{model} has no per-layer embeddings; leave out --per-layer-table")
+    work = Quantizing(source=source, quantization=scheme)
+    with counted(work.tensors(), work.num_bytes, of=lambda item: item[1].nbytes) as tensors:
+        work.write(out, tensors, overwrite=overwrite)
+    if work.kept:
+        screen.note(f"{len(work.kept)} matrices stay as they are: their rows are no multiple of {VALUES}")
     screen.note(f"{size(work.num_bytes)} of weights; run it with: gemcut run {out}")
     print(out)

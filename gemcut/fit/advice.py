@@ -22,13 +22,14 @@ class Advice:
 def advise(estimates: Sequence[Estimate]) -> list[Advice]:
     """For each task that something here is able to do, the best of it.
 
-    Among what fits, those that decode quickly enough count; where none does, the quickest.  Of a size, the
-    most exact precision among them is taken.
+    Among what fits, in forms that gemcut is fast in where there are any, those that decode quickly enough
+    count; where none does, the quickest.  Of a size, the most exact precision among them is taken.
     """
     advices = []
     for score in SCORES:
         able = [one for one in estimates if _able(one, score)]
-        quick = [one for one in able if one.decode_per_s is None or one.decode_per_s >= QUICK_PER_S]
+        able = [one for one in able if one.reached] or able
+        quick = [one for one in able if not is_slow(one)]
         if able and not quick:
             quick = [max(able, key=_speed)]
         name = score.best(frozenset(one.family.name for one in quick))
@@ -37,6 +38,11 @@ def advise(estimates: Sequence[Estimate]) -> list[Advice]:
             take = min(of_it, key=lambda one: PRECISIONS.index(one.precision))
             advices.append(Advice(score=score, take=take, value=score.by_size[name]))
     return advices
+
+
+def is_slow(one: Estimate) -> bool:
+    """Whether people would wait for it.  What nothing is known of is not."""
+    return one.decode_per_s is not None and one.decode_per_s < QUICK_PER_S
 
 
 def _able(one: Estimate, score: Score) -> bool:

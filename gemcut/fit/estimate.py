@@ -27,6 +27,10 @@ PROMPT_TOKENS = 512  # for which speeds are told
 STEP_TOKENS: Mapping[PlaceKind, int] = {"cpu": CPU_LIMITS.step_tokens, "gpu": GPU_LIMITS.step_tokens}
 # A process with torch, the tokenizer and the native code; on a GPU, what CUDA and its libraries take.
 PROCESS_BYTES: Mapping[PlaceKind, int] = {"cpu": 450_000_000, "gpu": 600_000_000}
+# Of what the weights leave, the engine gives keys and values so many percent on a GPU (`engine.options`).  On
+# a CPU it gives them half of what is free before, which is more than is left wherever that is scarce.
+CACHE_PERCENT: Mapping[PlaceKind, int] = {"cpu": 100, "gpu": 85}
+BEST_PERCENT = 90  # of all memory, once other programs are closed: the system stays
 FLOP_OF_A_VALUE = 2  # multiplied and added
 
 
@@ -44,8 +48,9 @@ class Estimate:
     """What is to be expected of one size in one precision.
 
     resident_bytes: all but keys and values.  context: the most tokens that fit beside, up to the model's own;
-    0 where none do.  memory_bytes: in all, with the context asked for or that one.  Speeds are in tokens a
-    second, None where nothing is known.
+    0 where none do.  memory_bytes: in all, with the context asked for or that one; with the least that is of
+    use where that does not fit.  Speeds are in tokens a second, None where nothing is known.
+    reached: whether gemcut itself is so fast there, and not only the device.
     """
 
     family: Family
@@ -57,6 +62,28 @@ class Estimate:
     memory_bytes: int
     decode_per_s: float | None
     prefill_per_s: float | None
+    reached: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Needs:
+    """Bytes that a model needs in a place beside keys and values.
+
+    held: weights and the process.  working: rows of a step.
+    """
+
+    held: int
+    working: int
+    percent: int  # of what is not held, for keys and values at most
+
+    def left(self, memory_bytes: int) -> int:
+        """Bytes for keys and values in so much memory; below 0 where not even the rest fits."""
+        free = memory_bytes - self.held
+        return min(free - self.working, free * self.percent // 100)
+
+    def memory(self, cache_bytes: int) -> int:
+        """The least memory in which so much is left for keys and values."""
+        return self.held + max(self.working + cache_bytes, -(-cache_bytes * 100 // self.percent))
 
 
 def estimate(row: Family, precision: Precision, place: Place, context: int | None) -> Estimate:
@@ -65,30 +92,31 @@ def estimate(row: Family, precision: Precision, place: Place, context: int | Non
     context: tokens that must fit; None asks for 4,096, and as many more as there is memory for.
     """
     text, weights = row.size.text, size_weights(row.size, precision)
-    resident = weights.text_bytes + working_bytes(text, place.kind)
-    if place.kind == "gpu":  # where nothing is mapped from files
-        resident += weights.table_bytes + weights.media_bytes
-    step_tokens = STEP_TOKENS[place.kind]
+    needs, step_tokens = _needs(text, weights, place.kind), STEP_TOKENS[place.kind]
+    free = place.memory.free_bytes
+    freed = max(free, place.memory.total_bytes * BEST_PERCENT // 100)
     least = min(LEAST_CONTEXT, row.size.context) if context is None else context
-    now = most_tokens(text, place.memory.free_bytes - resident, step_tokens)
-    at_best = most_tokens(text, place.memory.total_bytes - resident, step_tokens)
+    now = most_tokens(text, needs.left(free), step_tokens)
+    at_best = most_tokens(text, needs.left(freed), step_tokens)
     verdict: Verdict = (
         "fits" if now >= least else "fits once memory is freed" if at_best >= least else "does not fit"
     )
     shown = context if context is not None else now if verdict == "fits" else least
+    cache = request_bytes(text, shown, BYTES_OF_BFLOAT16, PAGE_TOKENS, step_tokens)
     after, rates = PROMPT_TOKENS if context is None else context, place.rates
     return Estimate(
         family=row,
         precision=precision,
         weights=weights,
-        resident_bytes=resident,
+        resident_bytes=needs.held + needs.working,
         verdict=verdict,
         context=now,
-        memory_bytes=resident + request_bytes(text, shown, BYTES_OF_BFLOAT16, PAGE_TOKENS, step_tokens),
+        memory_bytes=needs.memory(cache),
         decode_per_s=None if rates is None else 1 / decode_s(text, weights, after, 1, rates),
         prefill_per_s=None
         if rates is None
         else PROMPT_TOKENS / prefill_s(text, weights, PROMPT_TOKENS, rates),
+        reached=rates is None or precision not in rates.unreached,
     )
 
 
@@ -102,10 +130,17 @@ def most_tokens(text: TextConfig, cache_bytes: int, step_tokens: int) -> int:
 
 
 def working_bytes(text: TextConfig, kind: PlaceKind) -> int:
-    """Bytes of the process, and of the widest rows that a step holds: a feed-forward's, per-layer inputs."""
+    """Bytes of the widest rows that a step holds: a feed-forward's, per-layer inputs."""
     per_layer = text.num_hidden_layers * text.hidden_size_per_layer_input
     row = BYTES_OF_BFLOAT16 * (6 * text.hidden_size + 4 * text.intermediate_size + 6 * per_layer)
-    return PROCESS_BYTES[kind] + STEP_TOKENS[kind] * row
+    return STEP_TOKENS[kind] * row
+
+
+def _needs(text: TextConfig, weights: Weights, kind: PlaceKind) -> _Needs:
+    held = PROCESS_BYTES[kind] + weights.text_bytes
+    if kind == "gpu":  # where nothing is mapped from files
+        held += weights.table_bytes + weights.media_bytes
+    return _Needs(held=held, working=working_bytes(text, kind), percent=CACHE_PERCENT[kind])
 
 
 def decode_s(text: TextConfig, weights: Weights, context: int, batch: int, rates: Rates) -> float:

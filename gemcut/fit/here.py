@@ -2,10 +2,9 @@
 
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from gemcut.engine.main_memory import MainMemory
-from gemcut.fit.devices import known_device
+from gemcut.errors import BadOption
 from gemcut.fit.estimate import Place
 from gemcut.fit.machine import Machine, read_machine
 
@@ -14,50 +13,43 @@ from gemcut.fit.machine import Machine, read_machine
 class Here:
     """The machine, and the place in it where `gemcut run` puts models.
 
-    measured_s: how long it was measured; None where torch is missing, and nothing could be.
+    measured_on: what was measured, "CPU" or "NVIDIA H200, cuda:0".  measured_s: how long that took.
     """
 
     machine: Machine
     place: Place
-    measured_s: float | None
+    measured_on: str
+    measured_s: float
 
 
 def look_here(device: str | None) -> Here:
     """This machine.  device: "cpu", "cuda", "cuda:1" …; None takes a GPU where there is one.
 
-    Raises BadOption for a device that cannot be used.
+    Raises BadOption for a device that cannot be used, or has no memory free to measure it.
     """
-    machine = read_machine()
-    if find_spec("torch") is None:
-        return Here(machine=machine, place=unmeasured(machine), measured_s=None)
-    return _measured(machine, device)
-
-
-def unmeasured(machine: Machine) -> Place:
-    """The first GPU, with what is known of it; else the CPU, of whose speed nothing is."""
-    gpu = machine.gpus[0] if machine.gpus else None
-    if gpu is None:
-        return Place(kind="cpu", memory=machine.memory, rates=None)
-    known = known_device(gpu.name)
-    return Place(
-        kind="gpu",
-        memory=machine.memory if gpu.memory is None else gpu.memory,
-        rates=None if known is None else known[0].rates,
-    )
-
-
-def _measured(machine: Machine, name: str | None) -> Here:
-    import torch
+    import torch  # only here: with --for, nobody waits for it
 
     from gemcut.fit.measure import measure
     from gemcut.load import pick_device
 
-    device = pick_device(name)
-    memory = machine.memory
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
+    machine, place = read_machine(), pick_device(device)
+    memory, name = machine.memory, "CPU"
+    if place.type == "cuda":
+        free, total = torch.cuda.mem_get_info(place)
         memory = MainMemory(total_bytes=total, free_bytes=free)
+        index = torch.cuda.current_device() if place.index is None else place.index
+        name = f"{torch.cuda.get_device_name(place)}, cuda:{index}"
     start = time.perf_counter()
-    rates = measure(device)
-    place = Place(kind="gpu" if device.type == "cuda" else "cpu", memory=memory, rates=rates)
-    return Here(machine=machine, place=place, measured_s=time.perf_counter() - start)
+    try:
+        rates = measure(place)
+    except torch.OutOfMemoryError as error:
+        raise BadOption(
+            f"{name} has {memory.free_bytes:,} bytes free, too few to measure it; close what uses it, or ask "
+            "with --device cpu"
+        ) from error
+    return Here(
+        machine=machine,
+        place=Place(kind="gpu" if place.type == "cuda" else "cpu", memory=memory, rates=rates),
+        measured_on=name,
+        measured_s=time.perf_counter() - start,
+    )

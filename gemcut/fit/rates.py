@@ -12,11 +12,13 @@ class Rates:
 
     read: bytes a second of weights in each form, multiplied with one row.  multiply: operations a second,
     with the many rows of a prompt.  layer_s: seconds of a layer's other, small operations.
+    unreached: the forms in which the device allows as much, and gemcut itself is slower there.
     """
 
     read: Mapping[Precision, float]
     multiply: Mapping[Precision, float]
     layer_s: float
+    unreached: frozenset[Precision] = frozenset()
 
     def floor(self, memory: float) -> "Rates":
         """What no program on this machine could beat, with the products that it has.

@@ -17,10 +17,11 @@ from gemcut.kernels.norm import at_least_float32
 def block_linear(x: Tensor, blocks: Tensor, form: BlockForm) -> Tensor:
     """x·weightᵀ: (N, in) x (out, B) -> (N, out) in x's dtype.
 
-    Native code rounds each row of x to int8, 32 values with a scale at a time.  On normally distributed values
-    that costs 0.55 % of the result (root mean squares; tests/kernels/test_block_linear.py), three times what
-    rounding x to bfloat16 does, and a fifteenth of what rounding its weights to int4 did.  A row's result
-    does not depend on the rows beside it.  Where one of 32 values is not finite, the whole row becomes NaN.
+    Native code rounds each row of x to int8, 32 values with a scale at a time.  On normally distributed
+    values that costs 0.55 % of the result (root mean squares; tests/kernels/test_block_linear.py), three
+    times what rounding x to bfloat16 does, and a fifteenth of what rounding its weights to int4 did.  A row's
+    result does not depend on the rows beside it.  Where one of 32 values is not finite, the whole row becomes
+    NaN.
     """
     if (native := native_for_blocks(x, blocks)) is not None:
         return native.block_product(x, blocks, 4 if form == "int4" else 8)

@@ -4,6 +4,7 @@ Source: llama.cpp, conversion/gemma.py and conversion/base.py, as in llama-cpp-p
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -13,19 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gemcut.checkpoint.block_names import DECODER, EMBEDDING
-from gemcut.checkpoint.gguf_config import ARCHITECTURE, config_pairs, sampling_pairs
+from gemcut.checkpoint.block_names import DECODER, form_of
+from gemcut.checkpoint.gguf_config import ARCHITECTURE, ENDS, MORE_ENDS, config_pairs, sampling_pairs
 from gemcut.checkpoint.gguf_names import ROPE_FACTORS, gguf_name
 from gemcut.checkpoint.gguf_vocab import MODEL, GgufVocab
 from gemcut.checkpoint.gguf_write import GgufEntry, GgufKind, write_gguf
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.config import BlockForm, TextConfig
-from gemcut.errors import BadOption, BadTokenizer
+from gemcut.errors import BadOption, BadTokenizer, BadWeightFile
 from gemcut.kernels.block_layout import BLOCK_BYTES, VALUES
-from gemcut.kernels.blocks import from_blocks, to_blocks
+from gemcut.kernels.blocks import from_blocks
 from gemcut.model.layer_plan import unused_tensors
 from gemcut.opened import Opened
 from gemcut.quant.forms import EVERYTHING, block_bytes, form_in_blocks
+from gemcut.quant.quantize import finite_blocks
 
 DTYPES: dict[GgufKind, torch.dtype] = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 FORMS: dict[GgufKind, BlockForm] = {"Q4_0": "int4", "Q8_0": "int8"}
@@ -33,6 +35,7 @@ KIND_OF_DTYPE = {dtype: kind for kind, dtype in DTYPES.items()}
 KIND_OF_FORM = {form: kind for kind, form in FORMS.items()}
 FILE_TYPES: dict[GgufKind, int] = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7, "BF16": 32}  # LlamaFileType
 QUANTIZATION_VERSION = 2  # of the blocks, ggml's GGML_QUANT_VERSION
+PIECE_VALUES = 2**22  # changed at a time: 16 MiB in float32
 NOT_ROTATED = 1e30  # an angle is divided by it
 SCORE = -1000.0  # the converter's, for every token
 # Marks that llama.cpp is to print, because its parser of replies looks for them.
@@ -45,6 +48,7 @@ VISIBLE = (
     "<tool_response|>",
     '<|"|>',
 )
+MASK = "<mask>"
 ORDINARY, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 3, 4, 5, 6
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 
@@ -60,11 +64,29 @@ class Exporting:
     kind: GgufKind | None
 
     def __post_init__(self) -> None:
-        """Raises BadOption for a GGUF file."""
+        """Raises BadOption for a GGUF file, WeightMismatch for a checkpoint that is not whole."""
         if not isinstance(self.source.weights, WeightFiles):
             raise BadOption(
                 f"{self.source.place} is a GGUF file already; export a folder, a size or a hub id"
             )
+        self.source.check_decoder()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know: which matrices are not as was asked for."""
+        names, blocks = self._names(), self.source.blocks
+        form = None if self.kind is None else FORMS.get(self.kind)
+        wanted = [] if form is None else [name for name in names if form_of(name, EVERYTHING[form])]
+        kept = [name for name in wanted if self._entry(name).kind != self.kind]
+        anew = [
+            name for name in names if name in blocks and self._entry(name).kind != KIND_OF_FORM[blocks[name]]
+        ]
+        notes = []
+        if kept:
+            notes.append(f"{len(kept)} matrices stay as they are: their rows are no multiple of {VALUES}")
+        if anew:
+            notes.append(f"{len(anew)} matrices were rounded to blocks before; the original model loses less")
+        return tuple(notes)
 
     def entries(self) -> list[GgufEntry]:
         """What will be written, in the order of the checkpoint's files.
@@ -73,12 +95,17 @@ class Exporting:
         """
         return [_rope_entry(self.source.config.text), *map(self._entry, self._names())]
 
-    def tensors(self) -> Iterator[Tensor]:
-        """The tensors of the entries; one is in memory at a time."""
+    def pieces(self) -> Iterator[Tensor]:
+        """The bytes of the entries in their order, a run of rows of each at a time.
+
+        Raises BadWeightFile for a weight that is no finite number of its type.
+        """
         kinds = {entry.name: entry.kind for entry in self.entries()}
         yield _rope_factors(self.source.config.text)
         for name, tensor in self.source.weights.stream(self._names()):
-            yield self._converted(name, tensor, kinds[gguf_name(name)])
+            rows = tensor.reshape(-1, tensor.shape[-1])
+            for some in torch.split(rows, max(1, PIECE_VALUES // rows.shape[1])):
+                yield self._converted(name, some, kinds[gguf_name(name)])
 
     def pairs(self) -> Mapping[str, Any]:
         """The metadata, the vocabulary and the chat template among them.
@@ -86,25 +113,24 @@ class Exporting:
         Raises BadOption for a model that llama.cpp cannot compute, BadTokenizer, TemplateFailed.
         """
         config = self.source.config
-        embedding = next(entry for entry in self.entries() if entry.name == gguf_name(EMBEDDING))
         return {
             "general.architecture": ARCHITECTURE,
             "general.type": "model",
-            "general.name": self.source.place.resolve().name,
-            "general.file_type": FILE_TYPES[embedding.kind if self.kind is None else self.kind],
+            "general.name": model_name(self.source.place),
+            "general.file_type": FILE_TYPES[_most(self.entries()) if self.kind is None else self.kind],
             "general.quantization_version": QUANTIZATION_VERSION,
             **sampling_pairs(self.source.generation),
             **config_pairs(config.text),
-            **_vocab_pairs(_vocab(self.source), self.source.generation.suppress_ids),
+            **_vocab_pairs(_vocab(self.source), self.source),
         }
 
-    def write(self, out: Path, tensors: Iterator[Tensor], *, overwrite: bool) -> None:
-        """Write the file.  tensors: those of `tensors`, on which somebody may look in between.
+    def write(self, out: Path, pieces: Iterator[Tensor], *, overwrite: bool) -> None:
+        """Write the file.  pieces: those of `pieces`, on which somebody may look in between.
 
         Raises BadOption where there is such a file already and `overwrite` is false, or it cannot be written.
         """
         refuse_existing(out, overwrite)
-        write_gguf(out, self.pairs(), self.entries(), tensors)
+        write_gguf(out, self.pairs(), self.entries(), pieces)
 
     def _names(self) -> list[str]:
         unused = unused_tensors(self.source.config.text)
@@ -140,14 +166,37 @@ class Exporting:
             return own
         return self.kind
 
-    def _converted(self, name: str, tensor: Tensor, kind: GgufKind) -> Tensor:
-        """A tensor of the checkpoint as its bytes are to lie in the file."""
+    def _converted(self, name: str, rows: Tensor, kind: GgufKind) -> Tensor:
+        """Rows of a tensor of the checkpoint as their bytes are to lie in the file."""
         form = self.source.blocks.get(name)
         if form is not None:
             if kind == KIND_OF_FORM[form]:
-                return tensor
-            tensor = from_blocks(tensor, form, torch.float32)
-        return to_blocks(tensor, FORMS[kind]) if kind in FORMS else tensor.to(DTYPES[kind])
+                return rows
+            rows = from_blocks(rows, form, torch.float32)
+        if kind in FORMS:
+            return finite_blocks(rows, FORMS[kind], f"{self.source.place}: {name}")
+        made = rows.to(DTYPES[kind])
+        if made.dtype == torch.float16 and not made.isfinite().all():
+            raise BadWeightFile(
+                f"{self.source.place}: {name} has values that float16 does not hold; export it as bf16"
+            )
+        return made
+
+
+def _most(entries: list[GgufEntry]) -> GgufKind:
+    """The type of most values."""
+    counts: Counter[GgufKind] = Counter()
+    for entry in entries:
+        counts[entry.kind] += prod(entry.shape)
+    return counts.most_common(1)[0][0]
+
+
+def model_name(place: Path) -> str:
+    """What a model is called: its folder; in the hub's cache, which names folders by hashes, the model."""
+    place = place.resolve()
+    if place.parent.name == "snapshots":  # models--google--gemma-4-E2B-it/snapshots/0a1b2c…
+        return place.parent.parent.name.rpartition("--")[2]
+    return place.name
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:
@@ -175,6 +224,12 @@ def _vocab(source: Opened) -> GgufVocab:
     text, special = source.config.text, tokenizer.special
     pieces = {number: piece for piece, number in said["model"]["vocab"].items()}
     pieces |= {token["id"]: token["content"] for token in said["added_tokens"]}
+    last = max(*pieces, *source.generation.stop_ids, *source.generation.suppress_ids)
+    if last >= text.vocab_size:
+        raise BadTokenizer(
+            f"{source.place} names the token {last} and the model's ids end at {text.vocab_size - 1}; use the"
+            " model's own tokenizer.json and generation_config.json"
+        )
     tokens = [pieces.get(number, f"[PAD{number}]") for number in range(text.vocab_size)]
     if len(set(tokens)) < len(tokens):
         raise BadTokenizer(
@@ -208,7 +263,7 @@ def _pair(merge: str | list[str]) -> tuple[str, str]:
     return left, right
 
 
-def _vocab_pairs(vocab: GgufVocab, suppressed: tuple[int, ...]) -> Mapping[str, Any]:
+def _vocab_pairs(vocab: GgufVocab, source: Opened) -> Mapping[str, Any]:
     pairs: dict[str, Any] = {
         "model": MODEL,
         "tokens": vocab.tokens,
@@ -221,10 +276,25 @@ def _vocab_pairs(vocab: GgufVocab, suppressed: tuple[int, ...]) -> Mapping[str, 
         "padding_token_id": vocab.pad_id,
         "add_space_prefix": False,
         "add_bos_token": True,
+        **_more_ends(vocab, source),
     }
-    if suppressed:
-        pairs["suppress_tokens"] = suppressed
+    if MASK in vocab.tokens:
+        pairs["mask_token_id"] = vocab.tokens.index(MASK)
+    if source.generation.suppress_ids:
+        pairs["suppress_tokens"] = source.generation.suppress_ids
     return {
         **{f"tokenizer.ggml.{key}": value for key, value in pairs.items()},
         "tokenizer.chat_template": vocab.chat_template,
     }
+
+
+def _more_ends(vocab: GgufVocab, source: Opened) -> Mapping[str, int]:
+    """Where to stop besides the tokens at which every Gemma 4 does.  Raises BadOption for more than fit."""
+    stop_ids = source.generation.stop_ids
+    more = [number for number in stop_ids if number != vocab.eos_id and vocab.tokens[number] not in ENDS]
+    if len(more) > len(MORE_ENDS):
+        raise BadOption(
+            f"{source.place} stops at {len(stop_ids)} tokens, and a GGUF file has no place for more than"
+            f" {len(MORE_ENDS)} besides {' '.join(ENDS)}; shorten eos_token_id in its generation_config.json"
+        )
+    return {f"{name}_token_id": number for name, number in zip(MORE_ENDS, more, strict=False)}

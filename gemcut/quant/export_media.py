@@ -1,13 +1,13 @@
 """What sees and hears of a model as llama.cpp's second GGUF file, the "mmproj".
 
-Source: llama.cpp, conversion/gemma.py `Gemma4VisionAudioModel` and gguf-py/gguf/tensor_mapping.py, as in
-llama-cpp-python 0.3.36.
+Source: llama.cpp, conversion/gemma.py `Gemma4VisionAudioModel` and `Gemma4UnifiedVisionAudioModel` (the 12B),
+gguf-py/gguf/tensor_mapping.py and tools/mtmd/models, as in llama-cpp-python 0.3.36.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,25 @@ from gemcut.quant.export import (
     FORMS,
     KIND_OF_DTYPE,
     QUANTIZATION_VERSION,
+    model_name,
     refuse_existing,
 )
 
 IMAGE_SIZE = 224  # llama.cpp wants one, and Gemma 4 has none
 MEL_BINS = 128
 EPSILON = 1e-6
+COMPUTED = {  # what llama.cpp computes with, whatever a model's config says
+    "pooling_kernel_size": 3,
+    "rope_theta": 100.0,
+    "rms_norm_eps": EPSILON,
+    "attention_chunk_size": 12,
+    "attention_context_left": 13,
+    "attention_context_right": 0,
+    "attention_logit_cap": 50.0,
+    "audio_samples_per_token": 640,
+    "conv_kernel_size": 5,
+    "residual_weight": 0.5,
+}
 LEAVES = ("weight", "bias", "input_min", "input_max", "output_min", "output_max")
 WHOLE = {
     "embed_vision.embedding_projection": "mm.input_projection",
@@ -39,6 +52,11 @@ WHOLE = {
     "vision_tower.patch_embedder.position_embedding_table": "v.position_embd",
     "vision_tower.std_bias": "v.std_bias",
     "vision_tower.std_scale": "v.std_scale",
+    "vision_embedder.patch_dense": "v.patch_embd",  # of the 12B
+    "vision_embedder.patch_ln1": "v.patch_norm.1",
+    "vision_embedder.patch_ln2": "v.patch_norm.2",
+    "vision_embedder.pos_norm": "v.patch_norm.3",
+    "vision_embedder.pos_embedding": "v.position_embd",
     "embed_audio.embedding_projection": "mm.a.input_projection",
     "audio_tower.output_proj": "a.pre_encode.out",
     "audio_tower.subsample_conv_projection.input_proj_linear": "a.input_projection",
@@ -90,15 +108,20 @@ LAYERS = (  # of the vision tower and of the audio tower
     (re.compile(r"vision_tower\.encoder\.layers\.(\d+)\.(.+)"), "v.blk", VISION_LAYER),
     (re.compile(r"audio_tower\.layers\.(\d+)\.(.+)"), "a.blk", AUDIO_LAYER),
 )
-BARE = ("position_embedding_table", "per_dim_scale")  # tensors whose names end without ".weight" on the hub
-PATCHES, DEPTHWISE, SCALE = "v.patch_embd.weight", "conv_dw.weight", "per_dim_scale.weight"
+PARTS = ("vision_tower", "vision_embedder", "embed_vision", "audio_tower", "embed_audio")
+BARE = (
+    "position_embedding_table",
+    "pos_embedding",
+    "per_dim_scale",
+)  # tensors whose names end without ".weight" on the hub
+PATCHES = "v.patch_embd.weight"
 ALWAYS_FLOAT32 = ("v.position_embd.weight", "a.input_projection.weight", PATCHES)
-CONVOLUTIONS = ("a.conv1d.", DEPTHWISE)
+CONVOLUTIONS = ("a.conv1d.", "conv_dw.weight")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportingMedia:
-    """The towers of a checkpoint on their way into a GGUF file.
+    """What sees and hears of a checkpoint, on its way into a GGUF file.
 
     kind: of its matrices, where it is none of blocks; None: each as it is in the checkpoint.
     """
@@ -107,25 +130,33 @@ class ExportingMedia:
     kind: GgufKind | None
 
     def __post_init__(self) -> None:
-        """Raises BadOption for a model without towers."""
+        """Raises BadOption for a model without eyes and ears, or with some that llama.cpp cannot compute."""
         config = self.source.config
-        towers = isinstance(config.vision, VisionTowerConfig), isinstance(config.audio, AudioTowerConfig)
-        if not isinstance(self.source.weights, WeightFiles) or not any(towers):
+        parts = [part for part in (config.vision, config.audio) if part is not None]
+        if not isinstance(self.source.weights, WeightFiles) or not parts:
             raise BadOption(
-                f"{self.source.place} has no towers for images and sound that could be exported (the 12B has"
-                " none, nor has a GGUF file); leave out --mmproj"
+                f"{self.source.place} has nothing that sees or hears, nor has a GGUF file; leave out --mmproj"
             )
+        for part in parts:
+            for key, value in COMPUTED.items():
+                if getattr(part, key, value) != value:
+                    raise BadOption(
+                        f"llama.cpp computes with a {key} of {value}, and {self.source.place} has"
+                        f" {getattr(part, key)}; leave out --mmproj"
+                    )
 
     def entries(self) -> list[GgufEntry]:
-        """What will be written, in the order of the checkpoint's files."""
+        """What will be written, in the order of the checkpoint's files.
+
+        Raises BadOption for a tensor that llama.cpp has no place for.
+        """
         return [self._entry(name) for name in self._names()]
 
-    def tensors(self) -> Iterator[Tensor]:
-        """The tensors of the entries; one is in memory at a time."""
+    def pieces(self) -> Iterator[Tensor]:
+        """The bytes of the entries in their order, a tensor at a time."""
         kinds = {entry.name: entry.kind for entry in self.entries()}
         for name, tensor in self.source.weights.stream(self._names()):
-            theirs = media_name(name)
-            yield _laid_out(theirs, tensor).to(DTYPES[kinds[theirs]]).contiguous()
+            yield laid_out(name, tensor).to(DTYPES[kinds[media_name(name)]]).contiguous()
 
     def pairs(self) -> Mapping[str, Any]:
         """The metadata."""
@@ -134,27 +165,28 @@ class ExportingMedia:
         return {
             "general.architecture": "clip",
             "general.type": "mmproj",
-            "general.name": self.source.place.resolve().name,
+            "general.name": model_name(self.source.place),
             "general.file_type": FILE_TYPES[own if self.kind is None or self.kind in FORMS else self.kind],
             "general.quantization_version": QUANTIZATION_VERSION,
             **_vision_pairs(config),
             **_audio_pairs(config),
         }
 
-    def write(self, out: Path, tensors: Iterator[Tensor], *, overwrite: bool) -> None:
+    def write(self, out: Path, pieces: Iterator[Tensor], *, overwrite: bool) -> None:
         """Write the file; see `Exporting.write`."""
         refuse_existing(out, overwrite)
-        write_gguf(out, self.pairs(), self.entries(), tensors)
+        write_gguf(out, self.pairs(), self.entries(), pieces)
 
     def _names(self) -> list[str]:
-        parts = ("model.vision_tower.", "model.embed_vision.", "model.audio_tower.", "model.embed_audio.")
-        return [name for name in self.source.weights.tensors if name.startswith(parts)]
+        starts = tuple(f"model.{part}." for part in PARTS)
+        return [name for name in self.source.weights.tensors if name.startswith(starts)]
 
     def _entry(self, name: str) -> GgufEntry:
         theirs, info = media_name(name), self.source.weights.tensors[name]
-        shape = tuple(_laid_out(theirs, torch.empty(info.shape, device="meta")).shape)
-        kind = self._kind(theirs, shape, KIND_OF_DTYPE[info.dtype])
-        return GgufEntry(name=theirs, kind=kind, shape=shape, num_bytes=prod(shape) * DTYPES[kind].itemsize)
+        shape = tuple(laid_out(name, torch.empty(info.shape, device="meta")).shape)
+        kind = self._kind(theirs, shape, KIND_OF_DTYPE.get(info.dtype, "F32"))
+        num_bytes = math.prod(shape) * DTYPES[kind].itemsize
+        return GgufEntry(name=theirs, kind=kind, shape=shape, num_bytes=num_bytes)
 
     def _kind(self, theirs: str, shape: tuple[int, ...], own: GgufKind) -> GgufKind:
         """F32 for what is no matrix, and where llama.cpp computes convolutions; else as was asked for."""
@@ -182,32 +214,46 @@ def media_name(name: str) -> str:
     raise BadOption(f"llama.cpp has no place for the tensor {name}; export a Gemma 4 of Google's structure")
 
 
-def _laid_out(theirs: str, tensor: Tensor) -> Tensor:
-    """The tensor as llama.cpp wants it."""
-    if theirs == PATCHES:  # values of a patch (y, x, channel) to a convolution's (channel, y, x)
-        side = int((tensor.shape[1] // 3) ** 0.5)
-        return tensor.reshape(len(tensor), side, side, 3).permute(0, 3, 1, 2)
-    if theirs.endswith(DEPTHWISE):
+def laid_out(name: str, tensor: Tensor) -> Tensor:
+    """The tensor of that hub name as llama.cpp wants it."""
+    if name.endswith("patch_embedder.input_proj.weight"):  # a convolution
+        return _channels_first(tensor)
+    if name.endswith("vision_embedder.patch_dense.weight"):
+        return _channels_first(tensor).flatten(1)
+    if "vision_embedder.patch_ln1." in name:
+        return _channels_first(tensor[None]).flatten()
+    if name.endswith("vision_embedder.pos_embedding"):  # a table for x and one for y
+        return tensor.permute(1, 0, 2)
+    if name.endswith("depthwise_conv1d.weight"):
         return tensor.reshape(tensor.shape[0], tensor.shape[2])
-    if theirs.endswith(SCALE):
+    if name.endswith("per_dim_scale"):
         return F.softplus(tensor.float())
     return tensor.reshape(1) if tensor.ndim == 0 else tensor
 
 
+def _channels_first(rows: Tensor) -> Tensor:
+    """Values of a patch in rows, (n, y·x·channel) -> (n, channel, y, x)."""
+    side = math.isqrt(rows.shape[1] // 3)
+    return rows.reshape(len(rows), side, side, 3).permute(0, 3, 1, 2)
+
+
 def _vision_pairs(config: ModelConfig) -> Mapping[str, Any]:
     vision = config.vision
-    if not isinstance(vision, VisionTowerConfig):
+    if vision is None:
         return {}
+    tower = vision if isinstance(vision, VisionTowerConfig) else None
     return {
         "clip.has_vision_encoder": True,
-        "clip.vision.projector_type": "gemma4v",
+        # The converter leaves this out, and llama.cpp then takes another gelu than Gemma 4's.
+        "clip.use_gelu": True,
+        "clip.vision.projector_type": "gemma4uv" if tower is None else "gemma4v",
         "clip.vision.projection_dim": config.text.hidden_size,
         "clip.vision.image_size": IMAGE_SIZE,
         "clip.vision.patch_size": vision.patch_size,
-        "clip.vision.embedding_length": vision.hidden_size,
-        "clip.vision.feed_forward_length": vision.intermediate_size,
-        "clip.vision.block_count": vision.num_hidden_layers,
-        "clip.vision.attention.head_count": vision.num_attention_heads,
+        "clip.vision.embedding_length": vision.mm_embed_dim if tower is None else tower.hidden_size,
+        "clip.vision.feed_forward_length": 0 if tower is None else tower.intermediate_size,
+        "clip.vision.block_count": 0 if tower is None else tower.num_hidden_layers,
+        "clip.vision.attention.head_count": 0 if tower is None else tower.num_attention_heads,
         "clip.vision.attention.layer_norm_epsilon": EPSILON,
         "clip.vision.image_mean": [0.0, 0.0, 0.0],
         "clip.vision.image_std": [1.0, 1.0, 1.0],
@@ -216,16 +262,18 @@ def _vision_pairs(config: ModelConfig) -> Mapping[str, Any]:
 
 def _audio_pairs(config: ModelConfig) -> Mapping[str, Any]:
     audio = config.audio
-    if not isinstance(audio, AudioTowerConfig):
+    if audio is None:
         return {}
+    tower = audio if isinstance(audio, AudioTowerConfig) else None
+    width = audio.audio_embed_dim if tower is None else tower.hidden_size
     return {
         "clip.has_audio_encoder": True,
-        "clip.audio.projector_type": "gemma4a",
+        "clip.audio.projector_type": "gemma4ua" if tower is None else "gemma4a",
         "clip.audio.projection_dim": config.text.hidden_size,
-        "clip.audio.embedding_length": audio.hidden_size,
-        "clip.audio.feed_forward_length": 4 * audio.hidden_size,
-        "clip.audio.block_count": audio.num_hidden_layers,
-        "clip.audio.attention.head_count": audio.num_attention_heads,
+        "clip.audio.embedding_length": width,
+        "clip.audio.feed_forward_length": 0 if tower is None else 4 * width,
+        "clip.audio.block_count": 0 if tower is None else tower.num_hidden_layers,
+        "clip.audio.attention.head_count": 0 if tower is None else tower.num_attention_heads,
         "clip.audio.attention.layer_norm_epsilon": EPSILON,
         "clip.audio.num_mel_bins": MEL_BINS,
     }

@@ -1,11 +1,14 @@
 """A checkpoint's weights put into blocks, tensor by tensor: what `gemcut quantize` writes."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
+from gemcut.checkpoint.block_names import form_of
+from gemcut.checkpoint.config_file import GENERATION_FILE, generation_config_json
 from gemcut.checkpoint.write import write_checkpoint
 from gemcut.config import BlockForm, Quantization, QuantizedConfig
 from gemcut.errors import BadOption, BadWeightFile
@@ -32,7 +35,7 @@ class Quantizing:
     quantization: Quantization
 
     def __post_init__(self) -> None:
-        """Raises BadOption where the source is a GGUF file, or in blocks already."""
+        """Raises BadOption for a GGUF file and for blocks, WeightMismatch for what is not whole."""
         place = self.source.place
         if place.is_file():
             raise BadOption(
@@ -40,6 +43,7 @@ class Quantizing:
             )
         if self.source.blocks:
             raise BadOption(f"{place} is in blocks already; start from the original model")
+        self.source.check_decoder()
 
     @property
     def names(self) -> list[str]:
@@ -60,6 +64,11 @@ class Quantizing:
             total += info.num_bytes if form is None else block_bytes(info.shape, form)
         return total
 
+    @property
+    def kept(self) -> list[str]:
+        """The tensors that the quantisation has in mind and that stay, because their rows do not fit."""
+        return [name for name in self.names if self.form(name) != form_of(name, self.quantization)]
+
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Each tensor as it is to be written, in the order of the files; one is in memory at a time.
 
@@ -67,27 +76,33 @@ class Quantizing:
         """
         for name, tensor in self.source.weights.stream(self.names):
             form = self.form(name)
-            if form is None:
-                yield name, tensor
-                continue
-            if not tensor.is_floating_point():
-                raise BadWeightFile(f"{self.source.place} has {name} in {tensor.dtype}; download it again")
-            blocks = to_blocks(tensor, form)
-            if not block_scales(blocks, form).isfinite().all():
-                raise BadWeightFile(
-                    f"{self.source.place} has values in {name} that are no numbers, or too large for blocks;"
-                    " download it again"
-                )
-            yield name, blocks
+            made = tensor if form is None else finite_blocks(tensor, form, f"{self.source.place}: {name}")
+            yield name, made
 
     def write(self, out: Path, tensors: Iterator[tuple[str, Tensor]], *, overwrite: bool) -> None:
         """Write the folder.  tensors: those of `tensors`, on which somebody may look in between.
 
         See `write_checkpoint`: what is killed half-way leaves nothing that looks whole.
         """
-        place = self.source.place
+        source, place = self.source, self.source.place
         files = {name: (place / name).read_bytes() for name in CARRIED if (place / name).is_file()}
-        config = QuantizedConfig(model=self.source.config, quantization=self.quantization)
+        if json.loads(files.get(GENERATION_FILE, "{}")).get("eos_token_id") is None:
+            # then the stop ids are in config.json, and ours has no place for several
+            said = generation_config_json(source.generation, source.config.text)
+            files[GENERATION_FILE] = json.dumps(said, indent=2).encode()
+        config = QuantizedConfig(model=source.config, quantization=self.quantization)
         write_checkpoint(
             out, config, tensors, shard_bytes=SHARD_BYTES, extra_files=files, overwrite=overwrite
         )
+
+
+def finite_blocks(tensor: Tensor, form: BlockForm, name: str) -> Tensor:
+    """A weight's blocks.  Raises BadWeightFile for a weight that is no finite number; name: in the error."""
+    if not tensor.is_floating_point():
+        raise BadWeightFile(f"{name} is in {tensor.dtype}, which is no float; download it again")
+    blocks = to_blocks(tensor, form)
+    if not block_scales(blocks, form).isfinite().all():
+        raise BadWeightFile(
+            f"{name} has values that are no numbers, or too large for {form}; download it again"
+        )
+    return blocks

@@ -103,7 +103,7 @@ class LlamaCpp:
         else:
             file = folder / f"{variant.name}.gguf"
             exporting = Exporting(source=placed, kind=variant.kind)
-            exporting.write(file, exporting.tensors(), overwrite=False)
+            exporting.write(file, exporting.pieces(), overwrite=False)
         return {
             "program": str(self.program.resolve()),
             "file": str(file),

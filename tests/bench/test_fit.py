@@ -1,15 +1,20 @@
 """The comparison's own code; its figures need a checkpoint in real shapes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import fit
+from gemcut.config import BlockForm, Quantization
 from gemcut.engine.main_memory import MainMemory
 from gemcut.family import family
 from gemcut.fit.estimate import Place, estimate
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
+from gemcut.opened import open_checkpoint
+from gemcut.quant.forms import EVERYTHING
+from gemcut.quant.quantize import Quantizing
 from gemcut.speed.order import Taken
 from tests.tiny_model import write_tiny_model
 
@@ -34,6 +39,25 @@ def test_ratios_are_of_predicted_to_measured() -> None:
 def test_nano_is_known_by_its_config(nano: Path) -> None:
     row, precision = fit.what_it_is(nano)
     assert (row.name, precision) == ("nano", "bf16")
+
+
+def quantised(nano: Path, folder: Path, scheme: Quantization) -> Path:
+    work = Quantizing(source=open_checkpoint(nano), quantization=scheme)
+    work.write(folder, work.tensors(), overwrite=False)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["int8", "int4"])
+def test_a_checkpoint_in_blocks_is_known_by_its_tensors(nano: Path, tmp_path: Path, form: BlockForm) -> None:
+    folder = quantised(nano, tmp_path / form, EVERYTHING[form])
+    assert fit.what_it_is(folder)[1] == form
+
+
+def test_a_checkpoint_of_which_only_a_part_is_in_blocks_is_refused(nano: Path, tmp_path: Path) -> None:
+    """It was taken for int4 once, whose head is read much more quickly than one in bfloat16."""
+    scheme = replace(EVERYTHING["int4"], embedding=None)
+    with pytest.raises(SystemExit, match="is not all in one of bf16, int8, int4"):
+        fit.what_it_is(quantised(nano, tmp_path / "part", scheme))
 
 
 def test_a_checkpoint_of_no_known_size_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from gemcut.checkpoint.block_names import EMBEDDING, PER_LAYER_TABLE
-from gemcut.checkpoint.gguf_config import config_pairs, gguf_config, gguf_generation, sampling_pairs, shortest
+from gemcut.checkpoint.gguf_config import (
+    check_architecture,
+    config_pairs,
+    gguf_config,
+    gguf_generation,
+    sampling_pairs,
+    shortest,
+)
 from gemcut.checkpoint.gguf_header import GgufHeader
 from gemcut.checkpoint.gguf_vocab import GgufVocab
 from gemcut.checkpoint.gguf_weights import GgufWeights
@@ -135,28 +142,84 @@ def test_float32_numbers_are_read_as_they_were_meant() -> None:
     assert [shortest(float(np.float32(x))) for x in (1e-6, 0.95, 30.0, 1e6)] == [1e-6, 0.95, 30.0, 1e6]
 
 
+def test_more_tokens_at_which_to_stop_are_heeded() -> None:
+    named = {"tokenizer.ggml.eot_token_id": 7, "tokenizer.ggml.eom_token_id": 106}
+    assert gguf_generation(header(named), vocab(family("e2b").size.text)).stop_ids == (1, 106, 50, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"tokenizer.ggml.suppress_tokens": (5, -1)},
+            r"suppress_tokens is \(5, -1\) and must be ids below 120",
+        ),
+        ({"tokenizer.ggml.suppress_tokens": "five"}, "suppress_tokens is 'five' and must be ids"),
+        ({"tokenizer.ggml.eot_token_id": 120}, "eot_token_id is 120 and must be ids below 120"),
+        ({"general.sampling.temp": -1.0}, "sampling.temp is -1.0 and must be a number from 0"),
+        ({"general.sampling.top_p": 1.5}, "sampling.top_p is 1.5 and must be a number from 0.01 to 1"),
+        ({"general.sampling.top_k": "all"}, "sampling.top_k is 'all' and must be a number"),
+        ({"general.sampling.penalty_repeat": 0.0}, "penalty_repeat is 0.0 and must be a number from 0.01"),
+    ],
+)
+def test_sampling_that_cannot_be_used_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadConfig, match=f"^x.gguf: .*{message}"):
+        gguf_generation(header(change), vocab(family("e2b").size.text))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"general.architecture": "gemma3"}, "holds a model of the architecture 'gemma3'"),
+        ({"general.architecture": "clip"}, "holds a model of the architecture 'clip'"),
         ({"split.count": 3}, "is one of 3 parts; join them first"),
-        ({"gemma4.block_count": None}, "gemma4.block_count is None and must be a number"),
-        ({"gemma4.block_count": 3}, "sliding_window_pattern has 35 values for 3 layers"),
-        ({"gemma4.embedding_length": True}, "embedding_length is True and must be a number"),
-        ({"gemma4.rope.freq_base": float("nan")}, "rope.freq_base is nan and must be a number"),
-        ({"gemma4.attention.shared_kv_layers": 35}, "shared_kv_layers is 35 of 35 layers"),
+    ],
+)
+def test_what_is_no_whole_file_of_gemma_4_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadConfig, match=f"^x.gguf {message}"):
+        check_architecture(header(change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block_count": None}, "block_count is None and must be a whole number from 1"),
+        ({"block_count": 3}, "sliding_window_pattern has 35 values for 3 layers"),
+        ({"block_count": 2**40}, "block_count is 1099511627776 and must be a whole number"),
+        ({"block_count": 600}, "block_count is 600, and there may be 512 layers"),
+        ({"embedding_length": True}, "embedding_length is True and must be a whole number"),
+        ({"rope.freq_base": float("nan")}, "rope.freq_base is nan and must be a number above 0"),
+        ({"rope.freq_base_swa": 0.0}, "rope.freq_base_swa is 0.0 and must be a number above 0"),
+        ({"rope.scaling.factor": 4.0}, "rope.scaling.factor is 4.0, and gemcut computes only with 1.0"),
+        ({"rope.dimension_count_swa": 128}, "dimension_count_swa is 128, and gemcut computes only with 256"),
+        ({"attention.value_length": 256}, "value_length is 256, and gemcut computes only with 512"),
+        ({"attention.key_length": 511}, "key_length is 511 and must be even"),
+        ({"attention.shared_kv_layers": 35}, "shared_kv_layers is 35 of 35 layers"),
+        ({"attention.shared_kv_layers": 33}, "which leaves no 'full_attention' layer with K and V"),
+        ({"attention.sliding_window_pattern": (True,) * 35}, "must end with a layer that does not slide"),
+        ({"attention.sliding_window_pattern": (1,) * 35}, "must be true or false for each layer"),
+        ({"attention.head_count_kv": "one"}, "head_count_kv is 'one' and must be a whole number"),
+        ({"attention.head_count_kv": 3}, "8 query heads must be a multiple of each"),
+        ({"attention.head_count": 0}, "head_count is 0 and must be a whole number from 1"),
+        ({"vocab_size": 7}, "vocab_size is 7, and gemcut computes only with 262144"),
+        ({"expert_count": 4, "expert_used_count": 5, "expert_feed_forward_length": 8}, "is 5 of 4 experts"),
         (
-            {"gemma4.attention.sliding_window_pattern": (True,) * 35},
-            "must end with a layer that does not slide",
+            {"attention.scale": 0.5},
+            r"attention.scale is a key that gemcut does not know \(its value is 0.5\)",
         ),
-        ({"gemma4.attention.head_count_kv": "one"}, "head_count_kv is 'one' and must be a number"),
     ],
 )
 def test_metadata_that_cannot_be_used_are_named(change: dict[str, Any], message: str) -> None:
     text = family("e2b").size.text
-    pairs = dict(config_pairs(text)) | change
-    with pytest.raises(BadConfig, match=f"^x.gguf.*{message}"):
+    pairs = dict(config_pairs(text)) | {f"gemma4.{key}": value for key, value in change.items()}
+    with pytest.raises(BadConfig, match=f"^x.gguf: gemma4.*{message}"):
         gguf_config(header(pairs), vocab(text), weights(text))
+
+
+def test_a_soft_cap_of_0_is_none() -> None:
+    text = family("e2b").size.text
+    pairs = dict(config_pairs(text)) | {"gemma4.final_logit_softcapping": 0.0}
+    assert gguf_config(header(pairs), vocab(text), weights(text)).text.final_logit_softcapping is None
 
 
 def test_a_file_without_weights_is_no_model() -> None:

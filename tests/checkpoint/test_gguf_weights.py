@@ -1,5 +1,6 @@
 """Weights in GGUF files: used where they lie, or made anew with a note."""
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor
 
 from gemcut.api import Gemma
-from gemcut.checkpoint import gguf_write
+from gemcut.checkpoint import gguf_weights, gguf_write
 from gemcut.checkpoint.gguf_header import read_gguf_header
 from gemcut.checkpoint.gguf_weights import GgufWeights, open_gguf_weights
 from gemcut.checkpoint.gguf_write import GgufEntry, write_gguf
-from gemcut.errors import BadConfig, BadWeightFile, WeightMismatch
+from gemcut.errors import BadConfig, BadWeightFile, GemcutError, WeightMismatch
 from gemcut.kernels.blocks import to_blocks
+from gemcut.load import load_model
 from gemcut.opened import open_checkpoint
 from gemcut.quant.export import Exporting
 from tests.quant.models import BIG, EDGE, EXPERTS, IDS, assert_same_logits, logits, write_model
@@ -35,7 +37,7 @@ def rewritten(
     """The model as a GGUF file, after somebody changed its tensors."""
     work = Exporting(source=open_checkpoint(folder), kind=kind)
     entries = {
-        entry.name: (entry, tensor) for entry, tensor in zip(work.entries(), work.tensors(), strict=True)
+        entry.name: (entry, tensor) for entry, tensor in zip(work.entries(), work.pieces(), strict=True)
     }
     edit(entries)
     extra = {} if pairs is None else pairs
@@ -102,10 +104,22 @@ def test_other_types_are_requantised_with_a_note(tmp_path: Path, monkeypatch: py
     for theirs, (ours, form) in names.items():
         values = torch.from_numpy(gguf.quants.dequantize(reader[theirs].data, reader[theirs].tensor_type))
         assert model[ours].equal(to_blocks(values, form))  # type: ignore[arg-type]
-        made = dict(weights.stream([ours]))
-        assert made[ours].equal(values)
+        assert torch.cat(list(weights.pieces(ours))).equal(values)
     assert gemma.logits(IDS).isfinite().all()
     gemma.close()
+
+
+def test_they_are_requantised_some_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E2B's per-layer table in Q5_K would take 9 GB at once."""
+    file = rewritten(write_model(tmp_path / "plain", WIDE), tmp_path / "x.gguf", of_kind(monkeypatch, OTHERS))
+    whole = Gemma.load(str(file), device="cpu")
+    monkeypatch.setattr(gguf_weights, "PIECE_VALUES", 3 * 256 + 5)
+    assert {len(piece) for piece in opened(file).pieces(EMBEDDING)} == {3, 1}  # 382 rows
+    apart = Gemma.load(str(file), device="cpu")
+    buffers = dict(apart.model.named_buffers())
+    assert all(buffer.equal(buffers[name]) for name, buffer in whole.model.named_buffers())
+    whole.close()
+    apart.close()
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
@@ -142,7 +156,7 @@ def test_fused_q_k_and_v_are_cut_apart(tmp_path: Path) -> None:
     ("tensors", "dtype"),
     [
         (lambda t: t.bfloat16().to(t.dtype), "bfloat16"),
-        (lambda t: t.half().to(t.dtype), "float16"),
+        (lambda t: t.half().to(t.dtype), "float32"),  # never float16: activations may not fit
         (lambda t: t, "float32"),
     ],
 )
@@ -156,6 +170,22 @@ def test_the_dtype_is_the_narrowest_that_loses_nothing(
 
     file = rewritten(write_model(tmp_path / "plain", EDGE), tmp_path / "x.gguf", edit)
     assert open_checkpoint(file).config.dtype == dtype
+
+
+def test_matrices_in_f16_that_were_bfloat16_are_bfloat16_again(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "plain", EDGE, torch.bfloat16)
+    file = rewritten(folder, tmp_path / "x.gguf", lambda _: None, "F16")
+    assert open_checkpoint(file).config.dtype == "bfloat16"
+    assert_same_logits(logits(file), logits(folder))
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_a_large_tensor_s_first_values_say_what_it_was(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_weights, "MOST_COMPARED", 100)
+    file = rewritten(write_model(tmp_path / "plain", EDGE), tmp_path / "x.gguf", lambda _: None, kind)
+    assert open_checkpoint(file).config.dtype == "float32"  # norms are not rounded
 
 
 def test_weights_of_layers_that_share_are_ignored(tmp_path: Path) -> None:
@@ -183,6 +213,14 @@ def test_the_share_that_is_rotated_is_in_a_tensor(tmp_path: Path) -> None:
     with pytest.raises(BadWeightFile, match="which is not Gemma 4's rotation"):
         opened(rewritten(folder, tmp_path / "y.gguf", odd))
 
+    def short(entries: dict[str, tuple[GgufEntry, Tensor]]) -> None:
+        entry, tensor = entries["rope_freqs.weight"]
+        entries["rope_freqs.weight"] = replace(entry, shape=(4,), num_bytes=16), tensor[:4]
+
+    for number, edit in enumerate((short, lambda entries: entries.pop("rope_freqs.weight"))):
+        with pytest.raises(BadWeightFile, match="has no rope_freqs.weight with a number for each pair"):
+            opened(rewritten(folder, tmp_path / f"{number}.gguf", edit))
+
 
 def renamed(old: str, new: str) -> Edit:
     def edit(entries: dict[str, tuple[GgufEntry, Tensor]]) -> None:
@@ -195,7 +233,7 @@ def renamed(old: str, new: str) -> Edit:
 def test_tensors_that_do_not_belong_are_named(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "plain", BIG)
     with pytest.raises(
-        WeightMismatch, match="1 tensors that gemma4 does not have, v.patch_embd.weight first"
+        WeightMismatch, match="1 tensors that gemcut does not know, v.patch_embd.weight first"
     ):
         opened(rewritten(folder, tmp_path / "x.gguf", renamed("blk.0.ffn_up.weight", "v.patch_embd.weight")))
     with pytest.raises(WeightMismatch, match="has an output head of its own"):
@@ -229,3 +267,61 @@ def test_a_part_of_a_split_file_is_refused(tmp_path: Path) -> None:
     file = rewritten(folder, tmp_path / "x.gguf", lambda _: None, pairs={"split.count": 2})
     with pytest.raises(BadConfig, match="one of 2 parts; join them first, with: llama-gguf-split --merge"):
         open_checkpoint(file)
+
+
+@pytest.mark.parametrize("heads", [(2,), np.int32(-1), "two", 2**30])
+def test_fused_q_k_and_v_that_cannot_be_told_apart_are_an_error(heads: Any, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "plain", EDGE)
+    fused = renamed("blk.1.attn_q.weight", "blk.1.attn_qkv.weight")
+    pairs = {"gemma4.attention.head_count_kv": heads}
+    file = rewritten(folder, tmp_path / "x.gguf", fused, pairs=pairs)
+    with pytest.raises(BadWeightFile, match=r"q, k and v of layer 1 in one tensor of shape \[64, 64\]"):
+        opened(file)
+
+
+def test_a_tensor_that_comes_fused_and_apart_is_named(tmp_path: Path) -> None:
+    def edit(entries: dict[str, tuple[GgufEntry, Tensor]]) -> None:
+        entry, tensor = entries["blk.0.attn_q.weight"]
+        name = "blk.0.attn_qkv.weight"
+        entries[name] = (
+            replace(entry, name=name, shape=(64, 64), num_bytes=2 * entry.num_bytes),
+            torch.cat((tensor, tensor)),
+        )
+
+    file = rewritten(write_model(tmp_path / "plain", EDGE), tmp_path / "x.gguf", edit)
+    with pytest.raises(WeightMismatch, match="1 tensors that gemcut does not know, blk.0.attn_qkv.weight"):
+        opened(file)
+
+
+def test_a_norm_in_blocks_is_no_norm(tmp_path: Path) -> None:
+    def edit(entries: dict[str, tuple[GgufEntry, Tensor]]) -> None:
+        entry, tensor = entries["blk.0.attn_norm.weight"]
+        blocks = to_blocks(tensor, "int8")
+        entries["blk.0.attn_norm.weight"] = replace(entry, kind="Q8_0", num_bytes=blocks.nbytes), blocks
+
+    file = rewritten(write_model(tmp_path / "plain", BIG), tmp_path / "x.gguf", edit)
+    with pytest.raises(WeightMismatch, match=r"input_layernorm.weight \[68\] in blocks of 32"):
+        Gemma.load(str(file), device="cpu")
+
+
+def test_a_damaged_byte_before_the_weights_never_raises_anything_else(tmp_path: Path) -> None:
+    """In the model's numbers, and in the tensors' names, shapes, types and places."""
+    text = replace(EDGE, layer_types=EDGE.layer_types[:2], num_kv_shared_layers=0)
+    file = rewritten(write_model(tmp_path / "plain", text), tmp_path / "x.gguf", lambda _: None)
+    contents, rng = file.read_bytes(), random.Random(0)
+    end = min(tensor.start for tensor in read_gguf_header(file).tensors.values())
+    places = [
+        *range(contents.index(b"gemma4.block_count"), contents.index(b"tokenizer.ggml.model")),
+        *range(contents.index(b"rope_freqs.weight"), end),
+    ]
+    refused = 0
+    for place in rng.sample(places, 400):
+        damaged = bytearray(contents)
+        damaged[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            source = open_checkpoint(file)
+            load_model(source, source.config, torch.device("cpu"), torch.float32)
+        except GemcutError:
+            refused += 1
+    assert refused > 300

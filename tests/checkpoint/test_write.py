@@ -1,13 +1,18 @@
 """Checkpoints that we write, read by us and by transformers."""
 
 import json
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
+from gemcut.checkpoint import write
 from gemcut.checkpoint.config_file import config_json, read_config
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.checkpoint.write import write_checkpoint
@@ -63,6 +68,25 @@ def test_one_shard_is_held_at_a_time(tmp_path: Path) -> None:
 
     write_checkpoint(tmp_path, TEXT_ONLY, stream(), shard_bytes=32, extra_files={})
     assert on_disk == [0, 0, 0, 1, 1, 2]
+
+
+def test_a_shard_on_disk_is_not_in_memory_any_more(tmp_path: Path) -> None:
+    """A loop's variable, and enumerate's last pair, held it while the next one was filled."""
+    alive: list[weakref.ref[Any]] = []
+    held = []
+
+    def stream() -> Iterator[tuple[str, Tensor]]:
+        for number in range(9):
+            array = np.full(4, number, np.float32)
+            alive.append(weakref.ref(array))
+            pair = f"x{number}", torch.from_numpy(array)
+            del array
+            held.append(sum(reference() is not None for reference in alive))
+            yield pair
+            del pair
+
+    write_checkpoint(tmp_path, TEXT_ONLY, stream(), shard_bytes=32, extra_files={})
+    assert max(held) == 3  # a shard of two, and what did not fit into it
 
 
 def test_views_and_transposed_tensors_are_written_as_their_values(tmp_path: Path) -> None:
@@ -135,6 +159,22 @@ def test_a_name_given_twice_is_an_error(shard_bytes: int, tmp_path: Path) -> Non
         write_checkpoint(
             tmp_path, TEXT_ONLY, [*tensors(2), *tensors(1)], shard_bytes=shard_bytes, extra_files={}
         )
+    assert names_in(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadOption, match=r"file/model cannot be written \(.*Not a directory.*; name another"):
+        write_checkpoint(tmp_path / "file" / "model", TEXT_ONLY, tensors(1), extra_files={})
+
+
+def test_a_disk_that_is_full_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(write, "save_file", full)
+    with pytest.raises(BadOption, match="cannot be written .*No space left on device"):
+        write_checkpoint(tmp_path, TEXT_ONLY, tensors(1), extra_files={})
     assert names_in(tmp_path) == []
 
 

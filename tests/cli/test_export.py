@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from gemcut.cli.main import build_app
 from gemcut.cli.model_facts import read_facts
-from tests.quant.models import EDGE, write_model
+from tests.quant.models import EDGE, NARROW, write_model
 from tests.tiny_model import write_tiny_model
 
 
@@ -71,3 +71,24 @@ def test_a_folder_that_is_not_there_is_named(plain: Path, tmp_path: Path) -> Non
     refused = gemcut("export", plain, "--gguf", tmp_path / "absent" / "x.gguf")
     assert refused.exit_code == 2
     assert "absent/x.gguf cannot be written (No such file or directory)" in refused.stderr
+
+
+def test_two_files_in_one_place_are_refused(plain: Path, tmp_path: Path) -> None:
+    both = "--gguf", tmp_path / "x.gguf", "--mmproj", tmp_path / "." / "x.gguf"
+    refused = gemcut("export", plain, *both)
+    assert refused.exit_code == 2
+    assert "x.gguf; name a file for each" in refused.stderr
+
+
+def test_what_is_not_as_was_asked_for_is_said(tmp_path: Path) -> None:
+    narrow = write_model(tmp_path / "narrow", NARROW)
+    done = gemcut("export", narrow, "--gguf", tmp_path / "x.gguf", "--type", "q4_0")
+    assert done.exit_code == 0, done.output
+    assert "7 matrices stay as they are: their rows are no multiple of 32" in done.stderr
+
+
+def test_a_second_file_that_cannot_be_made_leaves_no_first(plain: Path, tmp_path: Path) -> None:
+    refused = gemcut("export", plain, "--gguf", tmp_path / "x.gguf", "--mmproj", tmp_path / "y.gguf")
+    assert refused.exit_code == 2
+    assert "has nothing that sees or hears" in refused.stderr
+    assert list(tmp_path.iterdir()) == []

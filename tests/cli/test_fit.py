@@ -6,7 +6,7 @@ from typer.testing import CliRunner, Result
 
 from gemcut.cli.main import build_app
 from gemcut.engine.main_memory import MainMemory
-from gemcut.fit.estimate import Place
+from gemcut.fit.estimate import Place, PlaceKind
 from gemcut.fit.here import Here
 from gemcut.fit.machine import Gpu, Machine, Processor
 from gemcut.fit.rates import Rates
@@ -22,25 +22,32 @@ def fit(*options: str) -> Result:
     return CliRunner().invoke(build_app(), ["fit", *options])
 
 
+def words(*options: str) -> str:
+    """What is printed, without its line breaks."""
+    return " ".join(fit(*options).stdout.split())
+
+
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Here], None]:
     """Takes this machine for another one."""
     return lambda here: monkeypatch.setattr("gemcut.cli.fit.look_here", lambda device: here)
 
 
-def seen(*gpus: Gpu, rates: Rates | None = RATES) -> Here:
+def seen(*gpus: Gpu, kind: PlaceKind = "cpu") -> Here:
     return Here(
         machine=Machine(processor=CPU, memory=MEMORY, gpus=gpus),
-        place=Place(kind="cpu", memory=MEMORY, rates=rates),
-        measured_s=None if rates is None else 1.94,
+        place=Place(kind=kind, memory=MEMORY, rates=RATES),
+        measured_on="CPU" if kind == "cpu" else f"{gpus[0].name}, cuda:0",
+        measured_s=1.94,
     )
 
 
 def test_it_says_what_it_measured(look: Callable[[Here], None]) -> None:
     look(seen())
     lines = fit().stdout.splitlines()
-    assert lines[:5] == [
-        "AMD EPYC, 2 cores (AVX2)",
+    assert lines[:6] == [
+        "AMD EPYC, 2 cores",
+        "  AVX2",
         "24.7 GB of memory, 22.8 GB free",
         "Measured on the CPU in 1.9 s:",
         "  weights read, GB/s: 25 in bf16, 25 in int8, 25 in int4",
@@ -51,15 +58,26 @@ def test_it_says_what_it_measured(look: Callable[[Here], None]) -> None:
 
 def test_a_gpu_that_torch_cannot_use_is_named(look: Callable[[Here], None]) -> None:
     look(seen(GPU))
-    printed, asked = fit().stdout, fit("--device", "cpu").stdout
+    printed, asked = words(), words("--device", "cpu")
     assert "NVIDIA GeForce RTX 4090: 25.8 GB, 24.7 GB free" in printed
-    assert "Those figures are of the CPU: torch does not use that GPU." in printed
+    assert 'Those figures are of the CPU: torch does not use the GPU; --for "4090" tells' in printed
     assert "torch does not use" not in asked
 
 
-def test_without_torch_it_says_that_nothing_was_measured(look: Callable[[Here], None]) -> None:
-    look(seen(rates=None))
-    assert "torch is not installed here, so nothing was measured" in fit().stdout
+def test_a_gpu_that_the_table_does_not_know_is_not_asked_about(look: Callable[[Here], None]) -> None:
+    look(seen(Gpu(name="NVIDIA GB10", memory=None)))
+    printed = words()
+    assert "NVIDIA GB10: shares it" in printed
+    assert "torch does not use the GPU." in printed
+
+
+def test_of_two_gpus_it_says_that_one_is_used(look: Callable[[Here], None]) -> None:
+    look(seen(GPU, GPU, kind="gpu"))
+    one = "gemcut runs a model on one GPU, here NVIDIA GeForce RTX 4090, cuda:0; --device asks for another."
+    assert one in words()
+    assert json.loads(fit("--json").stdout)["notes"] == [one]
+    look(seen(GPU, kind="gpu"))
+    assert "runs a model on one GPU" not in fit().stdout
 
 
 def test_json_has_the_machine_the_rates_and_every_size(look: Callable[[Here], None]) -> None:
@@ -67,6 +85,7 @@ def test_json_has_the_machine_the_rates_and_every_size(look: Callable[[Here], No
     told = json.loads(fit("--json").stdout)
     assert told["machine"]["processor"] == {"name": "AMD EPYC", "cores": 2, "instructions": ["AVX2"]}
     assert told["machine"]["gpus"][0]["memory"]["total_bytes"] == 24 * 2**30
+    assert (told["machine"]["measured_on"], told["context_asked"]) == ("CPU", None)
     assert told["memory"]["free_bytes"] == 22_800_000_000
     assert told["rates"]["read"]["int4"] == 25e9
     assert len(told["models"]) == 18
@@ -82,8 +101,9 @@ def test_json_has_the_machine_the_rates_and_every_size(look: Callable[[Here], No
 def test_a_device_is_answered_for_without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gemcut.cli.fit.look_here", lambda device: pytest.fail("it was measured"))
     lines = fit("--for", "m2 max 64").stdout.splitlines()
-    assert lines[:4] == [
-        'Apple M2 Max, 64 GB (also sold with 32 and 96: --for "m2-max 32")',
+    assert lines[:5] == [
+        "Apple M2 Max, 64 GB, of which models get 75%",
+        'Also sold with 32 and 96 GB: --for "m2-max 32"',
         "400 GB/s and 13.6 TFLOP/s, of which programs usually reach",
         "80% and 50%; nothing was measured.  Source:",
         "https://hmc-tech.com/gpu",
@@ -91,7 +111,18 @@ def test_a_device_is_answered_for_without_measuring(monkeypatch: pytest.MonkeyPa
     told = json.loads(fit("--for", "4090", "--json").stdout)
     assert told["device"]["title"] == "GeForce RTX 4090"
     assert told["kind"] == "gpu"
-    assert told["memory"]["total_bytes"] == 24 * 2**30
+    assert told["memory"]["total_bytes"] == int(0.95 * 24 * 2**30)
+
+
+def test_on_a_gpu_that_is_not_here_blocks_are_marked_as_slower_in_gemcut() -> None:
+    told = json.loads(fit("--for", "4090", "--json").stdout)
+    reached = {(one["model"], one["precision"]): one["reached_by_gemcut"] for one in told["models"]}
+    assert (reached["e4b", "bf16"], reached["e4b", "int4"]) == (True, False)
+    assert "in brackets is what the device allows" in told["notes"][0]
+    assert {one["task"]: one["precision"] for one in told["advice"]}["code"] == "bf16"
+    printed = words("--for", "4090")
+    assert told["notes"][0] in printed
+    assert "(15,206)" in printed
 
 
 def test_a_context_that_is_asked_for_must_fit() -> None:
@@ -109,6 +140,10 @@ def test_a_context_that_is_asked_for_must_fit() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (
+            ["--for", "2x 4090"],
+            "error: gemcut runs a model on one device, not on '2x 4090'; ask with --for '4090'",
+        ),
         (["--for", "4900"], "error: no device '4900' is known here; the nearest are 4070, 4080, 4090;"),
         (["--context", "0"], "error: --context is 0; the models are made for 1 to 262,144 tokens"),
         (["--context", "300000"], "error: --context is 300,000; the models are made for 1 to 262,144 tokens"),

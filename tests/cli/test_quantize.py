@@ -8,7 +8,7 @@ from gemcut.checkpoint.quantization_section import read_quantization
 from gemcut.cli.main import build_app
 from gemcut.cli.model_facts import read_facts
 from gemcut.config import Quantization
-from tests.quant.models import EDGE, write_model
+from tests.quant.models import BIG, EDGE, NARROW, write_model
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +61,24 @@ def test_a_quantised_model_is_not_quantised_again(plain: Path, tmp_path: Path) -
     refused = gemcut("quantize", tmp_path / "out", "--to", "int4", "--out", tmp_path / "again")
     assert refused.exit_code == 2
     assert "is in blocks already; start from the original model" in refused.stderr
+
+
+def test_a_choice_for_a_table_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    big = write_model(tmp_path / "big", BIG)
+    refused = gemcut("quantize", big, "--to", "int4", "--out", tmp_path / "out", "--per-layer-table", "int8")
+    assert refused.exit_code == 2
+    assert "has no per-layer embeddings; leave out --per-layer-table" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    refused = gemcut("quantize", plain, "--to", "int4", "--out", tmp_path / "file" / "out")
+    assert refused.exit_code == 2
+    assert "file/out cannot be written" in refused.stderr
+
+
+def test_matrices_that_stay_are_counted(tmp_path: Path) -> None:
+    narrow = write_model(tmp_path / "narrow", NARROW)
+    done = gemcut("quantize", narrow, "--to", "int4", "--out", tmp_path / "out")
+    assert "7 matrices stay as they are: their rows are no multiple of 32" in done.stderr

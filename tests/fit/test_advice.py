@@ -1,9 +1,11 @@
 """What is recommended where: the published scores among what fits and is quick."""
 
+from dataclasses import replace
+
 from gemcut.engine.main_memory import MainMemory
 from gemcut.family import FAMILIES
 from gemcut.fit.advice import Advice, advise
-from gemcut.fit.estimate import Estimate, Place, estimate
+from gemcut.fit.estimate import Estimate, Place, PlaceKind, estimate
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
 
@@ -14,8 +16,8 @@ def rates(read: float) -> Rates:
     return Rates(read=dict.fromkeys(PRECISIONS, read), multiply=dict.fromkeys(PRECISIONS, 1e12), layer_s=1e-4)
 
 
-def estimates(memory: int, read: Rates | None) -> list[Estimate]:
-    place = Place(kind="cpu", memory=MainMemory(total_bytes=memory, free_bytes=memory), rates=read)
+def estimates(memory: int, read: Rates | None, kind: PlaceKind = "cpu") -> list[Estimate]:
+    place = Place(kind=kind, memory=MainMemory(total_bytes=memory, free_bytes=memory), rates=read)
     return [estimate(row, precision, place, None) for row in FAMILIES for precision in PRECISIONS]
 
 
@@ -43,6 +45,13 @@ def test_the_most_exact_form_that_is_quick_is_taken() -> None:
 
 def test_where_all_are_slow_the_quickest_is_taken() -> None:
     assert set(taken(advise(estimates(60 * GB, rates(1e9)))).values()) == {"e2b int4"}
+
+
+def test_a_form_that_gemcut_is_slow_in_is_taken_only_where_nothing_else_fits() -> None:
+    slow = replace(rates(800e9), unreached=frozenset(("int8", "int4")))
+    roomy, narrow = (advise(estimates(memory, slow, kind="gpu")) for memory in (24 * GB, 8 * GB))
+    assert taken(roomy)["code"] == "e4b bf16"
+    assert taken(narrow)["code"] == "e4b int4"
 
 
 def test_a_long_text_needs_room() -> None:

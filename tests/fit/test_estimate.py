@@ -6,10 +6,20 @@ import pytest
 
 from gemcut.engine.main_memory import MainMemory
 from gemcut.engine.memory import plan_memory, sequence_bytes
+from gemcut.engine.options import GPU_FREE_SHARE
 from gemcut.engine.pages import PAGE_TOKENS
 from gemcut.engine.scheduler import Limits
 from gemcut.family import FAMILIES, Family, family
-from gemcut.fit.estimate import Place, decode_s, estimate, prefill_s, working_bytes
+from gemcut.fit.estimate import (
+    CACHE_PERCENT,
+    PROCESS_BYTES,
+    Place,
+    PlaceKind,
+    decode_s,
+    estimate,
+    prefill_s,
+    working_bytes,
+)
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS, Precision, size_weights
 
@@ -18,22 +28,23 @@ RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECI
 each_size = pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.name)
 
 
-def with_memory(num_bytes: int, total: int | None = None) -> Place:
+def with_memory(num_bytes: int, total: int | None = None, kind: PlaceKind = "cpu") -> Place:
     memory = MainMemory(total_bytes=num_bytes if total is None else total, free_bytes=num_bytes)
-    return Place(kind="cpu", memory=memory, rates=RATES)
+    return Place(kind=kind, memory=memory, rates=RATES)
 
 
 @each_size
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_a_context_fits_in_the_memory_that_it_is_said_to_take_and_not_in_a_byte_less(
-    row: Family, precision: Precision
+    row: Family, precision: Precision, kind: PlaceKind
 ) -> None:
     for tokens in (4000, row.size.context):
-        needed = estimate(row, precision, with_memory(0), tokens).memory_bytes
-        enough = estimate(row, precision, with_memory(needed), tokens)
+        needed = estimate(row, precision, with_memory(0, kind=kind), tokens).memory_bytes
+        enough = estimate(row, precision, with_memory(needed, kind=kind), tokens)
         assert (enough.verdict, enough.memory_bytes) == ("fits", needed)
         assert tokens <= enough.context < tokens + PAGE_TOKENS
-        assert estimate(row, precision, with_memory(needed - 1), tokens).verdict == "does not fit"
+        assert estimate(row, precision, with_memory(needed - 1, kind=kind), tokens).verdict == "does not fit"
 
 
 @each_size
@@ -58,10 +69,29 @@ def test_keys_and_values_are_what_they_were_counted_to_be() -> None:
     assert long - short == sum(sequence_bytes(text, 262_144, 2)) - sum(sequence_bytes(text, 8192, 2))
 
 
+def test_on_a_gpu_keys_and_values_get_the_share_that_the_engine_gives_them() -> None:
+    row = family("31b")
+    weights = size_weights(row.size, "int4")
+    left = 8 * GB
+    held = weights.text_bytes + weights.media_bytes + PROCESS_BYTES["gpu"]
+    found = estimate(row, "int4", with_memory(held + left, kind="gpu"), None)
+    limits = Limits(step_tokens=2048, max_running=1)
+    plan = plan_memory(row.size.text, int(GPU_FREE_SHARE * left), 2, PAGE_TOKENS, limits)
+    assert found.context == plan.context < row.size.context
+    assert CACHE_PERCENT["gpu"] == 100 * GPU_FREE_SHARE
+
+
 def test_memory_that_others_hold_may_be_freed() -> None:
     found = estimate(family("12b"), "int4", with_memory(4 * GB, total=16 * GB), None)
     assert found.verdict == "fits once memory is freed"
     assert found.context == 0
+
+
+def test_the_system_itself_never_frees_its_memory() -> None:
+    needed = estimate(family("12b"), "int4", with_memory(0), None).memory_bytes
+    total = needed * 100 // 90
+    assert estimate(family("12b"), "int4", with_memory(0, total - GB), None).verdict == "does not fit"
+    assert estimate(family("12b"), "int4", with_memory(0, total + GB), None).verdict != "does not fit"
 
 
 def test_more_than_the_model_is_made_for_does_not_fit_anywhere() -> None:
@@ -81,6 +111,7 @@ def test_on_a_gpu_nothing_stays_on_disk() -> None:
     weights = size_weights(row.size, "bf16")
     on_cpu, on_gpu = (
         estimate(row, "bf16", replace(place, kind=kind), None).resident_bytes
+        - PROCESS_BYTES[kind]
         - working_bytes(row.size.text, kind)
         for kind in ("cpu", "gpu")
     )
@@ -125,3 +156,13 @@ def test_a_form_that_is_slow_to_read_is_slow() -> None:
 def test_where_nothing_is_known_of_speed_nothing_is_said_of_it() -> None:
     found = estimate(family("e2b"), "int4", replace(with_memory(8 * GB), rates=None), None)
     assert (found.verdict, found.decode_per_s, found.prefill_per_s) == ("fits", None, None)
+    assert found.reached
+
+
+def test_what_only_the_device_allows_is_said_to_be_that() -> None:
+    slow = replace(RATES, unreached=frozenset(("int4",)))
+    reached = {
+        one: estimate(family("e2b"), one, replace(with_memory(8 * GB), rates=slow), None).reached
+        for one in PRECISIONS
+    }
+    assert reached == {"bf16": True, "int8": True, "int4": False}

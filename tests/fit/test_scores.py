@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from gemcut.family import FAMILIES
@@ -28,3 +30,35 @@ def test_errors_are_best_where_they_are_fewest() -> None:
 def test_what_nothing_is_published_of_is_never_best() -> None:
     assert SCORES[0].best(frozenset({"nano"})) is None
     assert SCORES[0].best(frozenset({"nano", "e2b"})) == "e2b"
+
+
+FACTS = {  # a row of the report's tables, and which of a cell's numbers
+    "knowledge": ("MMLU Pro", 0),
+    "mathematics": ("AIME 2026, no tools", 0),
+    "code": ("LiveCodeBench v6", 0),
+    "science": ("GPQA Diamond", 0),
+    "instructions": ("IFBench", 0),
+    "languages": ("MMMLU", 0),
+    "calling tools": ("Tau2 airline / retail / telecom", 1),
+    "long texts": ("MRCR v2 8-needle 128k", 0),
+    "pictures": ("MMMU Pro", 1),  # 1,120 tokens, then 280
+    "documents": ("InfographicVQA", 0),
+}
+
+
+def test_the_figures_are_the_published_ones(shared: Path) -> None:
+    lines = (shared / "facts/benchmarks.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    table = {row[0]: row[1:] for row in reversed(cells)}  # the first of a name
+    for score in SCORES:
+        if score.task == "speech":
+            continue
+        row, index = FACTS[score.task]
+        assert list(score.by_size.values()) == [float(cell.split("/")[index]) for cell in table[row][:5]], row
+
+
+def test_the_errors_in_speech_are_the_published_ones(shared: Path) -> None:
+    text = (shared / "facts/benchmarks.md").read_text()
+    speech = next(score for score in SCORES if score.task == "speech").by_size
+    errors = "/".join(f"{speech[size] / 100:.3f}" for size in ("e2b", "e4b", "12b"))
+    assert f"FLEURS WER (CER for ko, ja, zh) E2B/E4B/12B: en {errors}," in text

@@ -7,14 +7,16 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from gemcut.api import Gemma
 from gemcut.checkpoint.gguf_write import GgufKind
 from gemcut.config import Quantization
-from gemcut.errors import BadOption, BadTokenizer
+from gemcut.errors import BadOption, BadTokenizer, BadWeightFile, WeightMismatch
 from gemcut.kernels.blocks import to_blocks
 from gemcut.opened import open_checkpoint
-from gemcut.quant.export import Exporting
+from gemcut.quant import export
+from gemcut.quant.export import Exporting, model_name
 from gemcut.quant.quantize import Quantizing
 from tests.quant.models import BIG, EDGE, TEXTS, assert_same_logits, logits, write_model
 
@@ -23,7 +25,7 @@ ORDINARY, CONTROL, USER_DEFINED, BYTE = 1, 3, 4, 6
 
 def exported(folder: Path, out: Path, kind: GgufKind | None = None) -> Path:
     work = Exporting(source=open_checkpoint(folder), kind=kind)
-    work.write(out, work.tensors(), overwrite=False)
+    work.write(out, work.pieces(), overwrite=False)
     return out
 
 
@@ -82,6 +84,54 @@ def test_blocks_of_another_type_are_made_of_their_values(tmp_path: Path) -> None
     np.testing.assert_array_equal(np.array(tensors["blk.0.ffn_up.weight"].data), ours)
 
 
+def test_how_many_rows_are_changed_at_a_time_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32 E2B's per-layer table has 9 GB."""
+    folder = write_model(tmp_path / "plain", TEXTS["experts"], torch.bfloat16)
+    choice = Quantization(projections="int8", embedding=None, per_layer_table=None)
+    for number, source in enumerate((folder, quantized(folder, tmp_path / "blocks", choice))):
+        whole = exported(source, tmp_path / f"whole-{number}.gguf", "Q4_0")
+        monkeypatch.setattr(export, "PIECE_VALUES", 2000)
+        pieces = Exporting(source=open_checkpoint(source), kind="Q4_0").pieces()
+        assert max(piece.shape[-1] * len(piece) for piece in pieces if piece.ndim > 1) <= 2000
+        assert exported(source, tmp_path / f"p-{number}.gguf", "Q4_0").read_bytes() == whole.read_bytes()
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("Q4_0", "mlp.up_proj.weight has values that are no numbers, or too large for int4"),
+        ("F16", "mlp.up_proj.weight has values that float16 does not hold; export it as bf16"),
+    ],
+)
+@pytest.mark.parametrize("bad", [torch.nan, 1e9])
+def test_a_weight_that_the_type_does_not_hold_is_an_error(
+    kind: GgufKind, message: str, bad: float, tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "plain", BIG)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.language_model.layers.1.mlp.up_proj.weight"][5, 7] = bad
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(BadWeightFile, match=f"layers.1.{message}"):
+        exported(folder, tmp_path / "x.gguf", kind)
+    assert not (tmp_path / "x.gguf").exists()
+
+
+def test_what_is_not_as_was_asked_for_is_said(tmp_path: Path) -> None:
+    narrow = open_checkpoint(write_model(tmp_path / "narrow", TEXTS["narrow"]))
+    (note,) = Exporting(source=narrow, kind="Q4_0").notes
+    assert note == "7 matrices stay as they are: their rows are no multiple of 32"
+    assert Exporting(source=narrow, kind="BF16").notes == Exporting(source=narrow, kind=None).notes == ()
+    plain = write_model(tmp_path / "plain", BIG)
+    choice = Quantization(projections="int8", embedding=None, per_layer_table=None)
+    blocks = open_checkpoint(quantized(plain, tmp_path / "blocks", choice))
+    (note,) = Exporting(source=blocks, kind="Q4_0").notes
+    assert note == "26 matrices were rounded to blocks before; the original model loses less"
+    assert Exporting(source=blocks, kind="Q8_0").notes == Exporting(source=blocks, kind=None).notes == ()
+
+
 def test_norms_scalars_and_routers_are_float32_as_llama_cpp_wants_them(tmp_path: Path) -> None:
     file = exported(
         write_model(tmp_path / "plain", TEXTS["experts"], torch.bfloat16), tmp_path / "x.gguf", "Q4_0"
@@ -129,6 +179,7 @@ def test_metadata_name_tokens_as_llama_cpp_s_converter_does(tmp_path: Path) -> N
     assert (said["tokenizer.ggml.add_bos_token"], said["tokenizer.ggml.add_space_prefix"]) == (True, False)
     ids = [said[f"tokenizer.ggml.{name}_token_id"] for name in ("padding", "eos", "bos", "unknown")]
     assert ids == [0, 1, 2, 3]
+    assert "tokenizer.ggml.mask_token_id" not in said  # this vocabulary has none; Gemma 4's has
     assert "<|turn>model" in said["tokenizer.chat_template"]
 
 
@@ -137,6 +188,36 @@ def test_the_file_s_type_is_told(kind: GgufKind, number: int, tmp_path: Path) ->
     work = Exporting(source=open_checkpoint(write_model(tmp_path / "plain", BIG)), kind=kind)
     assert work.pairs()["general.file_type"] == number
     assert gguf.LlamaFileType(number).name.endswith(kind)
+
+
+def test_of_several_types_the_one_of_most_values_is_told(tmp_path: Path) -> None:
+    plain = write_model(tmp_path / "plain", EDGE, torch.bfloat16)
+    choice = Quantization(projections="int4", embedding=None, per_layer_table=None)
+    blocks = quantized(plain, tmp_path / "blocks", choice)
+    assert Exporting(source=open_checkpoint(blocks), kind=None).pairs()["general.file_type"] == 2
+    choice = Quantization(projections=None, embedding="int4", per_layer_table=None)
+    blocks = quantized(plain, tmp_path / "others", choice)
+    assert Exporting(source=open_checkpoint(blocks), kind=None).pairs()["general.file_type"] == 32
+
+
+def test_a_model_of_the_hub_is_called_what_the_hub_calls_it(tmp_path: Path) -> None:
+    """Its folder in the cache is called by a hash."""
+    cached = tmp_path / "models--google--gemma-4-E2B-it" / "snapshots" / "0a1b2c3d"
+    cached.mkdir(parents=True)
+    assert model_name(cached) == "gemma-4-E2B-it"
+    assert model_name(tmp_path / "mine") == "mine"
+
+
+def test_more_tokens_at_which_to_stop_come_along(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "plain", BIG)
+    generation = folder / "generation_config.json"
+    said = json.loads(generation.read_text())
+    generation.write_text(json.dumps(said | {"eos_token_id": [1, 5, 12, 40, 41], "suppress_tokens": [7]}))
+    file = open_checkpoint(exported(folder, tmp_path / "x.gguf"))
+    assert file.generation == open_checkpoint(folder).generation
+    generation.write_text(json.dumps(said | {"eos_token_id": [1, 5, 12, 40, 41, 42]}))
+    with pytest.raises(BadOption, match="stops at 6 tokens, and a GGUF file has no place for more than 2"):
+        exported(folder, tmp_path / "y.gguf")
 
 
 def test_a_vocabulary_shorter_than_the_embedding_is_filled_up(tmp_path: Path) -> None:
@@ -167,6 +248,23 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
     with pytest.raises(BadTokenizer, match="joins nothing, and llama.cpp needs its merges"):
         exported(folder, tmp_path / "y.gguf")
     assert not (tmp_path / "y.gguf").exists()
+
+
+def test_tokens_that_the_model_has_no_rows_for_are_an_error(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "plain", BIG)
+    generation = folder / "generation_config.json"
+    generation.write_text(generation.read_text().replace("12]", "12, 382]"))
+    with pytest.raises(BadTokenizer, match="names the token 382 and the model's ids end at 381"):
+        exported(folder, tmp_path / "y.gguf")
+
+
+def test_a_checkpoint_that_is_not_whole_is_not_exported(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "plain", BIG)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.language_model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(WeightMismatch, match=r"lacks .*layers.1.mlp.up_proj.weight, of shape \[96, 64\]"):
+        exported(folder, tmp_path / "y.gguf")
 
 
 def test_nano_comes_back_unchanged(nano: Path, tmp_path: Path) -> None:

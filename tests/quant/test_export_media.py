@@ -1,5 +1,6 @@
 """The towers as llama.cpp's second file: names, types and values."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -10,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.checkpoint.gguf_write import GgufKind
+from gemcut.checkpoint.write import write_checkpoint
+from gemcut.config import VisionTowerConfig
 from gemcut.errors import BadOption
 from gemcut.model.gemma4 import Gemma4
 from gemcut.opened import open_checkpoint
 from gemcut.quant.export_media import ExportingMedia, media_name
-from tests.checkpoint.models import EDGE
+from tests.checkpoint.models import EDGE, UNIFIED
 from tests.quant.models import EDGE as TEXT
 from tests.quant.models import write_model
 from tests.tiny_model import write_tiny_model
@@ -29,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def exported(folder: Path, out: Path, kind: GgufKind | None = None) -> gguf.GGUFReader:
     work = ExportingMedia(source=open_checkpoint(folder), kind=kind)
-    work.write(out, work.tensors(), overwrite=False)
+    work.write(out, work.pieces(), overwrite=False)
     return gguf.GGUFReader(out)
 
 
@@ -106,6 +109,7 @@ def test_metadata_are_those_of_llama_cpp_s_converter(folder: Path, tmp_path: Pat
         "general.file_type": 32,
         "general.quantization_version": 2,
         "clip.has_vision_encoder": True,
+        "clip.use_gelu": True,
         "clip.vision.projector_type": "gemma4v",
         "clip.vision.projection_dim": 32,
         "clip.vision.image_size": 224,
@@ -128,7 +132,72 @@ def test_metadata_are_those_of_llama_cpp_s_converter(folder: Path, tmp_path: Pat
 
 
 def test_a_model_without_towers_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BadOption, match="has no towers .* leave out --mmproj"):
+    with pytest.raises(BadOption, match="has nothing that sees or hears, .* leave out --mmproj"):
         ExportingMedia(source=open_checkpoint(write_model(tmp_path / "plain", TEXT)), kind=None)
     with pytest.raises(BadOption, match="no place for the tensor model.audio_tower.extra"):
         media_name("model.audio_tower.extra")
+
+
+def test_what_llama_cpp_computes_otherwise_is_not_exported(folder: Path) -> None:
+    source = open_checkpoint(folder)
+    assert isinstance(source.config.vision, VisionTowerConfig)
+    for change, message in (
+        ({"pooling_kernel_size": 2}, "a pooling_kernel_size of 3, and .*/senses has 2; leave out --mmproj"),
+        ({"rope_theta": 1e4}, "a rope_theta of 100.0, and .*/senses has 10000.0"),
+    ):
+        vision = replace(source.config.vision, **change)
+        with pytest.raises(BadOption, match=f"llama.cpp computes with {message}"):
+            ExportingMedia(source=replace(source, config=replace(source.config, vision=vision)), kind=None)
+
+
+@pytest.fixture(scope="module")
+def unified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small 12B: patches and frames go straight into the decoder."""
+    folder = tmp_path_factory.mktemp("models") / "unified"
+    generator = torch.Generator().manual_seed(0)
+    tensors = [
+        (name, torch.randn(parameter.shape, generator=generator).bfloat16())
+        for name, parameter in Gemma4(UNIFIED).named_parameters()
+    ]
+    write_checkpoint(folder, UNIFIED, tensors, extra_files={})
+    return folder
+
+
+def test_the_12b_s_tensors_are_as_llama_cpp_s_converter_makes_them(unified: Path, tmp_path: Path) -> None:
+    """What its `modify_tensors` does, written down again: columns (y, x, channel) become (channel, y, x)."""
+    theirs = {tensor.name: tensor for tensor in exported(unified, tmp_path / "x.gguf").tensors}
+    ours = {name.removeprefix("model."): tensor for name, tensor in stored(unified).items()}
+    side = 48
+    i = torch.arange(side * side * 3)
+    perm = (i % (side * side)) // side * side * 3 + i % side * 3 + i // (side * side)
+    expected = {
+        "v.patch_embd.weight": ours["vision_embedder.patch_dense.weight"][:, perm],
+        "v.patch_embd.bias": ours["vision_embedder.patch_dense.bias"],
+        "v.patch_norm.1.weight": ours["vision_embedder.patch_ln1.weight"][perm],
+        "v.patch_norm.1.bias": ours["vision_embedder.patch_ln1.bias"][perm],
+        "v.patch_norm.2.weight": ours["vision_embedder.patch_ln2.weight"],
+        "v.patch_norm.2.bias": ours["vision_embedder.patch_ln2.bias"],
+        "v.patch_norm.3.weight": ours["vision_embedder.pos_norm.weight"],
+        "v.patch_norm.3.bias": ours["vision_embedder.pos_norm.bias"],
+        "v.position_embd.weight": ours["vision_embedder.pos_embedding"].permute(1, 0, 2),
+        "mm.input_projection.weight": ours["embed_vision.embedding_projection.weight"],
+        "mm.a.input_projection.weight": ours["embed_audio.embedding_projection.weight"],
+    }
+    assert theirs.keys() == expected.keys()
+    for name, tensor in expected.items():
+        found = theirs[name]
+        values = torch.from_numpy(np.array(gguf.quants.dequantize(found.data, found.tensor_type)))
+        torch.testing.assert_close(values.reshape(tensor.shape), tensor.float(), atol=0, rtol=0)
+    matrices = {name for name, tensor in theirs.items() if tensor.tensor_type.name == "BF16"}
+    assert matrices == {"mm.input_projection.weight", "mm.a.input_projection.weight"}
+
+
+def test_the_12b_s_metadata_are_those_of_llama_cpp_s_converter(unified: Path) -> None:
+    pairs = ExportingMedia(source=open_checkpoint(unified), kind=None).pairs()
+    for part, projector, width in (("vision", "gemma4uv", 32), ("audio", "gemma4ua", 640)):
+        assert pairs[f"clip.{part}.projector_type"] == projector
+        assert pairs[f"clip.{part}.embedding_length"] == width
+        for key in ("feed_forward_length", "block_count", "attention.head_count"):
+            assert pairs[f"clip.{part}.{key}"] == 0
+    assert pairs["clip.vision.patch_size"] == 16
+    assert pairs["clip.audio.num_mel_bins"] == 128

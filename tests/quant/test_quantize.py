@@ -1,8 +1,10 @@
 """A checkpoint put into blocks: what it holds, what it computes, and what is left when it is killed."""
 
+import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,40 @@ def test_what_belongs_to_the_model_comes_along(tmp_path: Path) -> None:
         assert (out / name).read_bytes() == (plain / name).read_bytes()
 
 
+def test_stop_ids_that_only_config_json_has_are_kept(tmp_path: Path) -> None:
+    """Ours has no place for several: the hub has them there and in generation_config.json."""
+    plain = write_model(tmp_path / "plain", BIG)
+    config = json.loads((plain / CONFIG_FILE).read_text())
+    (plain / CONFIG_FILE).write_text(json.dumps(config | {"eos_token_id": [1, 5]}))
+    for number, contents in enumerate((None, {"_from_model_config": True}, {"do_sample": True})):
+        (plain / "generation_config.json").unlink(missing_ok=True)
+        if contents is not None:
+            (plain / "generation_config.json").write_text(json.dumps(contents))
+        out = quantized(plain, tmp_path / f"blocks-{number}", everything("int8"))
+        assert open_checkpoint(out).generation == open_checkpoint(plain).generation
+        assert open_checkpoint(out).generation.stop_ids == (1, 5)
+
+
+def test_what_does_not_fit_into_blocks_is_known(tmp_path: Path) -> None:
+    source = open_checkpoint(write_model(tmp_path / "plain", TEXTS["odd experts"]))
+    kept = Quantizing(source=source, quantization=everything("int4")).kept
+    assert [name.split(".", 3)[3] for name in kept] == [f"{n}.experts.down_proj" for n in range(4)]
+    assert Quantizing(source=source, quantization=replace(everything("int4"), projections=None)).kept == []
+
+
+@pytest.mark.parametrize("name", [EMBEDDING, "model.language_model.norm.weight"])
+def test_a_checkpoint_that_is_not_whole_is_not_quantised(name: str, tmp_path: Path) -> None:
+    plain = write_model(tmp_path / "plain", BIG)
+    tensors = load_file(plain / WEIGHTS)
+    whole = tensors.pop(name)
+    save_file(tensors, plain / WEIGHTS)
+    with pytest.raises(WeightMismatch, match=f"plain lacks {name}, of shape"):
+        quantized(plain, tmp_path / "blocks", everything("int4"))
+    save_file(tensors | {name: whole[:32].clone()}, plain / WEIGHTS)
+    with pytest.raises(WeightMismatch, match=rf"plain has {name} \[32.* for \["):
+        quantized(plain, tmp_path / "blocks", everything("int4"))
+
+
 def test_bytes_are_counted_before_they_are_written(tmp_path: Path) -> None:
     work = Quantizing(
         source=open_checkpoint(write_model(tmp_path / "plain", EDGE)), quantization=everything("int4")
@@ -181,7 +217,7 @@ def test_a_weight_that_is_no_number_is_an_error(bad: float, tmp_path: Path) -> N
     tensors = load_file(plain / WEIGHTS)
     tensors[EMBEDDING][7, 7] = bad
     save_file(tensors, plain / WEIGHTS)
-    with pytest.raises(BadWeightFile, match=f"values in {EMBEDDING} that are no numbers"):
+    with pytest.raises(BadWeightFile, match=f"{EMBEDDING} has values that are no numbers"):
         quantized(plain, tmp_path / "blocks", everything("int4"))
 
 

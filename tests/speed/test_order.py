@@ -9,7 +9,7 @@ from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.errors import BadOption
 from gemcut.speed.order import Shape
 
-ROOMY = PageLayout(page_tokens=16, window=128, full_pages=10_000, sliding_pages=10_000)
+ROOMY = PageLayout(page_tokens=16, window=128, full_pages=50_000, sliding_pages=50_000)
 
 
 def shape(prompt_tokens: int = 8, batch: int = 1, new_tokens: int = 3) -> Shape:

@@ -11,6 +11,7 @@ from gemcut.speed.rivals import LlamaCpp, Running, Transformers
 from gemcut.speed.variants import Choice, Variant, stored_name, variants
 from tests.quant.models import BIG, EDGE, write_model
 from tests.speed.fake import write_llama_bench
+from tests.speed.models import write_bf16
 
 SHAPES = (Shape(prompt_tokens=8, batch=1, new_tokens=2),)
 HOW = Running(threads=2, device="cpu")
@@ -18,8 +19,7 @@ HOW = Running(threads=2, device="cpu")
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    folder = tmp_path_factory.mktemp("models") / "plain"
-    return open_checkpoint(write_model(folder, EDGE, dtype=torch.bfloat16))
+    return write_bf16(tmp_path_factory.mktemp("models") / "plain")
 
 
 def llama(folder: Path, gguf: Path | None = None, *flags: str) -> LlamaCpp:

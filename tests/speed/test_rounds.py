@@ -18,6 +18,7 @@ from gemcut.speed.rivals import LlamaCpp, Rival, Transformers
 from gemcut.speed.rounds import Plan, Rounds
 from gemcut.speed.variants import Choice, variants
 from tests.quant.models import EDGE, write_model
+from tests.speed.models import write_bf16
 from tests.speed.fake import write_llama_bench
 
 SHORT, LONG = (Shape(prompt_tokens=length, batch=1, new_tokens=4) for length in (8, 32))
@@ -50,8 +51,7 @@ class Scripted:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    folder = tmp_path_factory.mktemp("models") / "plain"
-    return open_checkpoint(write_model(folder, EDGE, dtype=torch.bfloat16))
+    return write_bf16(tmp_path_factory.mktemp("models") / "plain")
 
 
 @pytest.fixture

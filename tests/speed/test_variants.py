@@ -11,12 +11,12 @@ from gemcut.quant.export import Exporting
 from gemcut.quant.quantize import Quantizing
 from gemcut.speed.variants import Choice, stored_name, variants, weights_of
 from tests.quant.models import EDGE, write_model
+from tests.speed.models import write_bf16
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    folder = tmp_path_factory.mktemp("models") / "plain"
-    return open_checkpoint(write_model(folder, EDGE, dtype=torch.bfloat16))
+    return write_bf16(tmp_path_factory.mktemp("models") / "plain")
 
 
 def in_blocks(plain: Opened, folder: Path, scheme: Quantization) -> Opened:
@@ -72,7 +72,7 @@ def test_blocks_stay_what_they_are(plain: Opened, tmp_path: Path) -> None:
 
 def test_a_gguf_file_runs_as_it_is(plain: Opened, tmp_path: Path) -> None:
     work = Exporting(source=plain, kind="Q8_0")
-    work.write(tmp_path / "x.gguf", work.tensors(), overwrite=False)
+    work.write(tmp_path / "x.gguf", work.pieces(), overwrite=False)
     file = open_checkpoint(tmp_path / "x.gguf")
     assert [variant.name for variant in variants(file, ["stored"])] == ["int8"]
     with pytest.raises(BadOption, match="is a GGUF file, which runs as it is"):

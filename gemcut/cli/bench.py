@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # they bring torch, which takes seconds to import
     from gemcut.speed.rivals import Rival
     from gemcut.speed.rounds import Plan
 
-Choice = Literal["stored", "bf16", "int8", "int4"]
 Beside = Literal["llama.cpp", "transformers"]
 Prompt = Annotated[
     list[int] | None, typer.Option(help="Tokens of a prompt; may be repeated.  [default: 512]")
@@ -32,9 +31,9 @@ Batch = Annotated[
     list[int] | None, typer.Option(help="Requests that come at once; may be repeated.  [default: 1]")
 ]
 Precision = Annotated[
-    list[Choice] | None,
+    list[str] | None,
     typer.Option(
-        help="What the weights are put into for the time; may be repeated.  [default: stored]",
+        help="Of the weights: stored, bf16, int8, int4; may be repeated.  [default: stored]",
         show_default=False,
     ),
 ]

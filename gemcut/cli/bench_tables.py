@@ -16,7 +16,7 @@ def everything(outcomes: Sequence[Outcome]) -> RenderableType:
     """All tables, one below the other."""
     parts: list[RenderableType] = ["", _speeds(outcomes), dim(_legend(outcomes)), ""]
     if outcomes[0].theirs is not None:
-        parts += [_ratios(outcomes), dim("Tokens a second, and the ratios of the single rounds."), ""]
+        parts += [_ratios(outcomes), dim(_ratio_legend(outcomes)), ""]
     return Group(*parts, _memory(outcomes))
 
 
@@ -25,14 +25,13 @@ def _speeds(outcomes: Sequence[Outcome]) -> Table:
     table = plain_table("", "", "tokens/s", "rounds", "floor", "reached")
     for one in outcomes:
         for number, found in enumerate(one.speeds):
-            reached = found.reached
             table.add_row(
                 "" if number else one.precision,
                 _what(found),
                 speed(median(found.ours)),
                 f"{speed(min(found.ours))} – {speed(max(found.ours))}",
-                "-" if found.floors is None else speed(median(found.floors)),
-                "-" if reached is None else f"{median(reached):.0%}",
+                speed(median(found.floors)),
+                f"{median(found.reached):.0%}",
             )
     return table
 
@@ -45,26 +44,25 @@ def _legend(outcomes: Sequence[Outcome]) -> str:
     multiplied = ", ".join(
         f"{speed(median(each.multiply[form] for each in rates) / 1e9)} in {form}" for form in PRECISIONS
     )
-    lines = [f"Medians of {len(outcomes[0].floors)} rounds, and the least and the most of them."]
+    lines = [f"Medians of {len(outcomes[0].floors)} rounds, the least and the most of them."]
     if batch > 1:
-        lines[0] += "  ×: requests at once, together."
-    if any(found.floors is not None for one in outcomes for found in one.speeds):
-        lines += [
-            "floor: what reading and multiplying alone allow, measured in the same rounds:",
-            f"  {speed(read / 1e9)} GB/s read; multiplied, GFLOP/s: {multiplied}.",
-        ]
+        lines[0] += "  ×: requests at once."
+    lines += [
+        "floor: what reading and multiplying alone allow, measured in the same rounds:",
+        f"  {speed(read / 1e9)} GB/s read; multiplied, GFLOP/s: {multiplied}.",
+    ]
     return "\n".join(lines)
 
 
 def _ratios(outcomes: Sequence[Outcome]) -> Table:
     """Ours, beside the other program."""
-    table = plain_table("", "", "gemcut", _other(outcomes), "times as fast", "rounds")
+    table = plain_table("", "", "gemcut", _other(outcomes), "ratio", "rounds")
     for one in outcomes:
         for number, found in enumerate(one.speeds):
             if found.theirs is None or found.ratios is None:
                 continue
             table.add_row(
-                "" if number else _against(one),
+                "" if number else one.precision,
                 _what(found),
                 speed(median(found.ours)),
                 speed(median(found.theirs)),
@@ -74,6 +72,13 @@ def _ratios(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
+def _ratio_legend(outcomes: Sequence[Outcome]) -> str:
+    """What the columns are, and where the other program ran something else."""
+    others = [one for one in outcomes if one.their_precision != one.precision]
+    beside = "".join(f"; {one.their_precision} there beside {one.precision} here" for one in others)
+    return f"Tokens a second; ratio: gemcut is so many times as fast, median of the rounds'{beside}."
+
+
 def _memory(outcomes: Sequence[Outcome]) -> Table:
     """The most that was resident, pages of mapped files too."""
     headers = ["", "memory at most", "gemcut"]
@@ -81,7 +86,7 @@ def _memory(outcomes: Sequence[Outcome]) -> Table:
         headers += [_other(outcomes), "share"]
     table = plain_table(*headers)
     for one in outcomes:
-        row = [_against(one), "", size(one.ours.peak_bytes)]
+        row = [one.precision, "", size(one.ours.peak_bytes)]
         if one.theirs is not None:
             row += [size(one.theirs.peak_bytes), f"{one.ours.peak_bytes / one.theirs.peak_bytes:.2f}"]
         table.add_row(*row)
@@ -93,12 +98,6 @@ def _what(found: Speed) -> str:
     words = "prefill of" if found.what == "prefill" else "decode after"
     many = f" × {found.shape.batch}" if found.shape.batch > 1 else ""
     return f"{words} {found.shape.prompt_tokens:,}{many}"
-
-
-def _against(one: Outcome) -> str:
-    """The precision, and the other program's where that differs."""
-    theirs = one.their_precision
-    return one.precision if theirs in (None, one.precision) else f"{one.precision} : {theirs}"
 
 
 def _other(outcomes: Sequence[Outcome]) -> str:

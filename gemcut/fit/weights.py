@@ -56,11 +56,15 @@ def size_weights(size: Size, precision: Precision) -> Weights:
     """The weights of a size, all that can be in that precision's blocks in them."""
     forms = {name: tensor_form(name, shape, precision) for name, shape in text_tensors(size.text).items()}
     media = size.parameters.vision + size.parameters.audio
-    return replace(count_weights(size.text, forms), media_bytes=BYTES_OF_BFLOAT16 * media)
+    counted = count_weights(size.text, forms, BYTES_OF_BFLOAT16)
+    return replace(counted, media_bytes=BYTES_OF_BFLOAT16 * media)
 
 
-def count_weights(text: TextConfig, forms: Mapping[str, Precision]) -> Weights:
-    """The weights of a decoder whose tensors are in these forms; those that have none are in bfloat16."""
+def count_weights(text: TextConfig, forms: Mapping[str, Precision], value_bytes: int) -> Weights:
+    """The weights of a decoder whose tensors are in these forms; those that have none are plain numbers.
+
+    value_bytes: of a plain number, 2 in bfloat16; in any other dtype they are counted under "bf16" too.
+    """
     table_bytes, text_bytes = 0, 0
     token: Counter[Precision] = Counter()
     experts: Counter[Precision] = Counter()
@@ -69,7 +73,8 @@ def count_weights(text: TextConfig, forms: Mapping[str, Precision]) -> Weights:
     values: dict[bool, Counter[Precision]] = {True: Counter(), False: Counter()}  # for the last token only
     for name, shape in text_tensors(text).items():
         form = forms.get(name, "bf16")
-        num_bytes = form_bytes(shape, form)
+        blocks = FORMS[form]
+        num_bytes = value_bytes * prod(shape) if blocks is None else block_bytes(shape, blocks)
         if name == PER_LAYER_TABLE:
             table_bytes = num_bytes
             continue
@@ -101,12 +106,6 @@ def tensor_form(name: str, shape: tuple[int, ...], precision: Precision) -> Prec
     blocks = FORMS[precision]
     form = None if blocks is None else form_in_blocks(name, shape, EVERYTHING[blocks])
     return "bf16" if form is None else form
-
-
-def form_bytes(shape: tuple[int, ...], form: Precision) -> int:
-    """Bytes of a tensor of that shape in that form."""
-    blocks = FORMS[form]
-    return BYTES_OF_BFLOAT16 * prod(shape) if blocks is None else block_bytes(shape, blocks)
 
 
 def _experts(text: TextConfig, name: str) -> tuple[int, int]:

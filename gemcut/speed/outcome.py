@@ -26,19 +26,19 @@ class Round:
 class Speed:
     """Tokens a second of all requests together, round by round.
 
-    floors: what they could not have been above; None where that is not known.  theirs: the other program's.
+    floors: what they could not have been above.  theirs: the other program's.
     """
 
     what: What
     shape: Shape
     ours: tuple[float, ...]
-    floors: tuple[float, ...] | None
+    floors: tuple[float, ...]
     theirs: tuple[float, ...] | None
 
     @property
-    def reached(self) -> tuple[float, ...] | None:
+    def reached(self) -> tuple[float, ...]:
         """The share of the floor that was reached; 1 is all of it."""
-        return None if self.floors is None else _divided(self.ours, self.floors)
+        return _divided(self.ours, self.floors)
 
     @property
     def ratios(self) -> tuple[float, ...] | None:
@@ -62,20 +62,20 @@ class Outcome:
 
 
 def speeds_of(
-    text: TextConfig, weights: Weights | None, shapes: Sequence[Shape], rounds: Sequence[Round]
+    text: TextConfig, weights: Weights, shapes: Sequence[Shape], rounds: Sequence[Round]
 ) -> tuple[Speed, ...]:
     """The speeds of each shape: of reading the prompts, and of the tokens after them."""
     found = []
     for shape in shapes:
         ours = [one.ours[shape] for one in rounds]
         theirs = [one.theirs[shape] for one in rounds if one.theirs is not None]
-        floors = [] if weights is None else [floor_of(text, weights, shape, one.floor) for one in rounds]
+        floors = [floor_of(text, weights, shape, one.floor) for one in rounds]
         whats: tuple[What, ...] = ("prefill", "decode")
         for what in whats:
             mine, floor, other = (
                 tuple(_per_s(what, shape, taken) for taken in each) for each in (ours, floors, theirs)
             )
-            found.append(Speed(what=what, shape=shape, ours=mine, floors=floor or None, theirs=other or None))
+            found.append(Speed(what=what, shape=shape, ours=mine, floors=floor, theirs=other or None))
     return tuple(found)
 
 

@@ -19,6 +19,15 @@ HELP_S = 60  # how long a program may take to print its help
 NEEDED = "--n-depth"  # of llama-bench: tokens that were read before those that are timed
 OURS = ("-m", "-p", "-n", "-d", "-t", "-r", "-o", "-ngl")  # flags of llama-bench that are set here
 OPTIONS = ("--model", "--n-prompt", "--n-gen", "--n-depth", "--threads", "--repetitions", "--output", "-pg")
+SHARED_NUMBERS = (  # in which files of one model are alike
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "layer_types",
+    "num_kv_shared_layers",
+    "hidden_size_per_layer_input",
+    "experts",
+)
 INSTALL = "pip install 'transformers>=5.23'"
 
 
@@ -138,8 +147,7 @@ class LlamaCpp:
             )
         (variant,) = variants
         ours, theirs = variant.source.config.text, open_checkpoint(gguf).config.text
-        numbers = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
-        if any(getattr(ours, name) != getattr(theirs, name) for name in numbers):
+        if any(getattr(ours, name) != getattr(theirs, name) for name in SHARED_NUMBERS):
             raise BadOption(
                 f"{gguf} is another model than {variant.source.place}; leave --gguf out to have one made"
             )

@@ -3,21 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from gemcut.checkpoint.gguf_write import GgufKind
 from gemcut.config import BlockForm
 from gemcut.errors import BadOption
-from gemcut.fit.weights import Weights, count_weights
-from gemcut.load import Dtype
+from gemcut.fit.weights import PRECISIONS, Weights, count_weights
+from gemcut.load import Dtype, pick_dtype
 from gemcut.opened import Opened, open_checkpoint
 from gemcut.quant.forms import EVERYTHING
 from gemcut.quant.quantize import Quantizing
 
-Choice = Literal["stored", "bf16", "int8", "int4"]
-
-BLOCKS: Mapping[Choice, BlockForm] = {"int8": "int8", "int4": "int4"}
-KINDS: Mapping[Choice, GgufKind] = {"bf16": "BF16", "int8": "Q8_0", "int4": "Q4_0"}
+CHOICES = ("stored", *PRECISIONS)
+BLOCKS: Mapping[str, BlockForm] = {"int8": "int8", "int4": "int4"}
+KINDS: Mapping[str, GgufKind] = {"bf16": "BF16", "int8": "Q8_0", "int4": "Q4_0"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +46,8 @@ class Variant:
         return open_checkpoint(folder / self.name)
 
 
-def variants(source: Opened, choices: Sequence[Choice]) -> tuple[Variant, ...]:
-    """The precisions that are asked for, each once.  Raises BadOption for one that cannot be made."""
+def variants(source: Opened, choices: Sequence[str]) -> tuple[Variant, ...]:
+    """The precisions that are asked for, each once: of CHOICES.  Raises BadOption for one that cannot be."""
     made = [_variant(source, choice) for choice in choices]
     return tuple({variant.name: variant for variant in made}.values())
 
@@ -61,14 +59,14 @@ def stored_name(source: Opened) -> str:
     return "bf16" if source.config.dtype == "bfloat16" else source.config.dtype
 
 
-def weights_of(placed: Opened, dtype: Dtype | None) -> Weights | None:
-    """What its steps read and multiply; None where that is in another dtype than bfloat16: not measured."""
-    if (placed.config.dtype if dtype is None else dtype) != "bfloat16":
-        return None
-    return count_weights(placed.config.text, placed.blocks)
+def weights_of(placed: Opened, dtype: Dtype | None) -> Weights:
+    """What its steps read and multiply.  dtype: what it is loaded in, None for its own."""
+    return count_weights(placed.config.text, placed.blocks, pick_dtype(dtype, placed.config).itemsize)
 
 
-def _variant(source: Opened, choice: Choice) -> Variant:
+def _variant(source: Opened, choice: str) -> Variant:
+    if choice not in CHOICES:
+        raise BadOption(f"--precision is {choice!r}; it may be {', '.join(CHOICES)}")
     stored = stored_name(source)
     if choice in ("stored", stored):
         return Variant(name=stored, source=source, dtype=None, making=None, kind=None)

@@ -80,7 +80,7 @@ def test_a_row_has_the_medians_and_the_spread_of_the_json(which: int) -> None:
 def test_memory_is_the_jsons() -> None:
     told = outcome_json(OUTCOME)
     ours, theirs = told["gemcut"]["peak_bytes"], told["other"]["peak_bytes"]
-    assert row(shown(OUTCOME), "int4", 2) == ["int4", size(ours), size(theirs), f"{ours / theirs:.2f}"]
+    assert row(shown(OUTCOME)[-1:], "int4") == ["int4", size(ours), size(theirs), f"{ours / theirs:.2f}"]
 
 
 def test_alone_there_is_nothing_to_compare() -> None:
@@ -88,14 +88,8 @@ def test_alone_there_is_nothing_to_compare() -> None:
     assert told["other"] is None
     assert told["speeds"][0]["ratio"] is told["speeds"][0]["other_tokens_per_s_rounds"] is None
     printed = "\n".join(shown(ALONE))
-    assert "times as fast" not in printed
+    assert "ratio" not in printed
     assert "1.70 GB" in printed
-
-
-def test_what_has_no_floor_has_a_dash() -> None:
-    outcome = replace(ALONE, precision="float32", speeds=(replace(DECODE, theirs=None, floors=None),))
-    assert row(shown(outcome), "float32")[-2:] == ["-", "-"]
-    assert not any("GB/s" in line for line in shown(outcome))
 
 
 def test_several_at_once_and_another_precision_are_said() -> None:
@@ -103,12 +97,15 @@ def test_several_at_once_and_another_precision_are_said() -> None:
     lines = shown(replace(OUTCOME, their_precision="bf16", speeds=(many,)))
     assert any("decode after 2,048 × 16" in line for line in lines)
     assert any("×: requests at once" in line for line in lines)
-    assert row(lines, "int4 : bf16")[0] == "int4 : bf16"
+    assert any("bf16 there beside int4 here" in line for line in lines)
 
 
 def test_it_fits_into_a_terminal() -> None:
     wide = replace(
-        PREFILL, shape=replace(SHAPE, prompt_tokens=131_072, batch=16), ours=(811_200.0, 911_200.0, 951_200.0)
+        PREFILL,
+        shape=replace(SHAPE, prompt_tokens=131_072, batch=16),
+        ours=(811_200.0, 911_200.0, 951_200.0),
+        theirs=(61_000.0, 62_000.0, 63_000.0),
     )
     lines = shown(replace(OUTCOME, their_precision="bf16", speeds=(wide, DECODE)))
     assert max(map(len, lines)) <= 80

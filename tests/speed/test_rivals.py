@@ -2,13 +2,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from gemcut.errors import BadOption, GemcutError
 from gemcut.opened import Opened, open_checkpoint
 from gemcut.speed.order import Shape
 from gemcut.speed.rivals import LlamaCpp, Running, Transformers
-from gemcut.speed.variants import Choice, Variant, stored_name, variants
+from gemcut.speed.variants import Variant, stored_name, variants
 from tests.quant.models import BIG, EDGE, write_model
 from tests.speed.fake import write_llama_bench
 from tests.speed.models import write_bf16
@@ -26,13 +25,13 @@ def llama(folder: Path, gguf: Path | None = None, *flags: str) -> LlamaCpp:
     return LlamaCpp(program=write_llama_bench(folder), gguf=gguf, flags=flags)
 
 
-def variant(source: Opened, choice: Choice = "stored") -> Variant:
+def variant(source: Opened, choice: str = "stored") -> Variant:
     (found,) = variants(source, [choice])
     return found
 
 
 @pytest.mark.parametrize("choice", ["stored", "int8", "int4"])
-def test_llama_cpp_runs_a_file_of_the_same_weights(plain: Opened, choice: Choice, tmp_path: Path) -> None:
+def test_llama_cpp_runs_a_file_of_the_same_weights(plain: Opened, choice: str, tmp_path: Path) -> None:
     rival, wanted = llama(tmp_path, None, "--repack", "0"), variant(plain, choice)
     rival.check([wanted], SHAPES)
     placed = wanted.placed(tmp_path)
@@ -109,7 +108,7 @@ def test_what_llama_cpp_cannot_compute_is_found_before_any_work(plain: Opened, t
 def test_transformers_runs_the_original(plain: Opened, tmp_path: Path) -> None:
     rival = Transformers()
     for choice, precision in {"stored": "bf16", "int4": "bf16"}.items():
-        wanted = variant(plain, choice)  # type: ignore[arg-type]
+        wanted = variant(plain, choice)
         rival.check([wanted], SHAPES)
         assert rival.precision(wanted) == precision
         assert rival.num_bytes(wanted) == 0
@@ -121,7 +120,7 @@ def test_transformers_is_rounded_as_we_are(tmp_path: Path) -> None:
     wide = open_checkpoint(write_model(tmp_path / "wide", EDGE))
     rival = Transformers()
     for choice, dtype in {"stored": "float32", "bf16": "bfloat16", "int8": "float32"}.items():
-        wanted = variant(wide, choice)  # type: ignore[arg-type]
+        wanted = variant(wide, choice)
         assert rival.given(wanted, wide, tmp_path, HOW)["dtype"] == dtype
     assert rival.precision(variant(wide, "int8")) == "float32"
 

@@ -11,15 +11,14 @@ import torch
 from gemcut.errors import BadOption, BenchFailed
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
-from gemcut.opened import Opened, open_checkpoint
+from gemcut.opened import Opened
 from gemcut.speed import rounds
 from gemcut.speed.order import About, Order, Shape, Taken
 from gemcut.speed.rivals import LlamaCpp, Rival, Transformers
 from gemcut.speed.rounds import Plan, Rounds
-from gemcut.speed.variants import Choice, variants
-from tests.quant.models import EDGE, write_model
-from tests.speed.models import write_bf16
+from gemcut.speed.variants import variants
 from tests.speed.fake import write_llama_bench
+from tests.speed.models import write_bf16
 
 SHORT, LONG = (Shape(prompt_tokens=length, batch=1, new_tokens=4) for length in (8, 32))
 RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
@@ -71,7 +70,7 @@ def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Any]
     return Scripted.log
 
 
-def plan(source: Opened, rival: Rival | None = None, *choices: Choice, **more: Any) -> Plan:
+def plan(source: Opened, rival: Rival | None = None, *choices: str, **more: Any) -> Plan:
     usual: dict[str, Any] = {
         "shapes": (SHORT, LONG),
         "rounds": 2,
@@ -124,7 +123,7 @@ def test_what_came_of_it_is_told_round_by_round(plain: Opened, log: list[tuple[s
     decode = outcome.speeds[1]
     assert decode.ours == (10, 10)
     assert decode.ratios == (2, 2)
-    assert decode.floors is not None
+    assert decode.floors[0] > 10_000
 
 
 def test_each_precision_has_processes_and_files_of_its_own(

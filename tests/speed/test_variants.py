@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from gemcut.config import Quantization
 from gemcut.errors import BadOption
@@ -9,7 +8,7 @@ from gemcut.fit.weights import count_weights
 from gemcut.opened import Opened, open_checkpoint
 from gemcut.quant.export import Exporting
 from gemcut.quant.quantize import Quantizing
-from gemcut.speed.variants import Choice, stored_name, variants, weights_of
+from gemcut.speed.variants import stored_name, variants, weights_of
 from tests.quant.models import EDGE, write_model
 from tests.speed.models import write_bf16
 
@@ -26,7 +25,7 @@ def in_blocks(plain: Opened, folder: Path, scheme: Quantization) -> Opened:
 
 
 def test_each_precision_is_measured_once(plain: Opened) -> None:
-    choices: list[Choice] = ["stored", "int4", "bf16", "int4"]
+    choices: list[str] = ["stored", "int4", "bf16", "int4"]
     assert [variant.name for variant in variants(plain, choices)] == ["bf16", "int4"]
 
 
@@ -38,7 +37,7 @@ def test_what_is_stored_is_loaded_from_where_it_is(plain: Opened, tmp_path: Path
 
 
 @pytest.mark.parametrize("form", ["int8", "int4"])
-def test_what_is_not_is_made_in_a_folder(plain: Opened, form: Choice, tmp_path: Path) -> None:
+def test_what_is_not_is_made_in_a_folder(plain: Opened, form: str, tmp_path: Path) -> None:
     (variant,) = variants(plain, [form])
     placed = variant.placed(tmp_path)
     assert stored_name(placed) == form
@@ -50,8 +49,9 @@ def test_float32_can_be_bf16(tmp_path: Path) -> None:
     wide = open_checkpoint(write_model(tmp_path / "wide", EDGE))
     stored, narrow = variants(wide, ["stored", "bf16"])
     assert (stored.name, stored.dtype, narrow.name, narrow.dtype) == ("float32", None, "bf16", "bfloat16")
-    assert weights_of(wide, stored.dtype) is None  # of float32 no rate is measured
-    assert weights_of(wide, narrow.dtype) == count_weights(wide.config.text, {})
+    assert weights_of(wide, narrow.dtype) == count_weights(wide.config.text, {}, 2)
+    whole, half = weights_of(wide, stored.dtype).token_bytes, weights_of(wide, narrow.dtype).token_bytes
+    assert whole == {"bf16": 2 * half["bf16"]}
 
 
 def test_blocks_stay_what_they_are(plain: Opened, tmp_path: Path) -> None:
@@ -64,7 +64,6 @@ def test_blocks_stay_what_they_are(plain: Opened, tmp_path: Path) -> None:
     with pytest.raises(BadOption, match=r"is in int4\+int8 and cannot be bf16 again; name the original"):
         variants(small, ["bf16"])
     weights = weights_of(small, None)
-    assert weights is not None
     assert set(weights.token_bytes) == {"bf16", "int8", "int4"}
     stored = sum(info.num_bytes for info in small.weights.tensors.values())
     assert weights.text_bytes + weights.table_bytes == stored

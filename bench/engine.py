@@ -1,26 +1,26 @@
-"""The engine on this CPU: many requests at once, one after another, in transformers; shared beginnings.
+"""The engine on this CPU: many requests at once, one after another, in the naive loop; shared beginnings.
 
     python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2] [--batch-invariant]
 
-FOLDER holds a checkpoint, e.g. E2B's real shapes with random weights.  Each side runs in a process of its own
-and they take turns.  transformers 5.23's continuous batching (`generate_batch`) refuses Gemma 4, whose
-layers have heads of two widths, so `generate()` on the whole batch stands for it: all prompts are of one
-length, which is its best case.  Every prompt is new, unless its beginning is what is measured.
+FOLDER holds a checkpoint, e.g. E2B's real shapes with random weights.  Every prompt is new, unless its
+beginning is what is measured.  `gemcut bench FOLDER --batch 16 --vs transformers` compares with others.
 """
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from bench.side import Side, answer_orders
+from gemcut.api import Gemma
+from gemcut.engine.naive import generate
+from gemcut.engine.options import EngineOptions
+from gemcut.engine.sampling_params import Sampling, SamplingParams
+from gemcut.engine.stop_conditions import StopConditions
 
 BEGINNING = 2000  # tokens that two requests share
 QUESTION = 16  # tokens of each request's own behind them
@@ -33,14 +33,8 @@ def prompts(args: argparse.Namespace, seed: int) -> list[list[int]]:
     return torch.randint(1000, 200_000, (args.requests, args.prompt), generator=generator).tolist()  # type: ignore[no-any-return]
 
 
-def ours(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
-    """What is measured of gemcut."""
-    from gemcut.api import Gemma
-    from gemcut.engine.naive import generate
-    from gemcut.engine.options import EngineOptions
-    from gemcut.engine.sampling_params import Sampling, SamplingParams
-    from gemcut.engine.stop_conditions import StopConditions
-
+def measures_of(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
+    """What is measured."""
     gemma = Gemma.load(
         str(folder), device="cpu", engine=EngineOptions(batch_invariant=batch_invariant, speculate="off")
     )
@@ -96,38 +90,14 @@ def ours(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
     }
 
 
-def theirs(folder: Path) -> dict[str, Measure]:
-    """What is measured of transformers."""
-    from transformers import Gemma4ForConditionalGeneration
-
-    model = Gemma4ForConditionalGeneration.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation="sdpa"
-    ).eval()
-    model.generation_config.eos_token_id = None
-    seeds = count()
-
-    def batch(args: argparse.Namespace) -> float:
-        ids = torch.tensor(prompts(args, next(seeds)))
-        start = time.perf_counter()
-        with torch.inference_mode():
-            model.generate(
-                ids, attention_mask=torch.ones_like(ids), max_new_tokens=args.tokens, do_sample=False,
-                top_k=None, top_p=None, temperature=None,
-            )  # fmt: skip
-        return time.perf_counter() - start
-
-    return {"at once": batch}
-
-
 def report(args: argparse.Namespace, found: dict[str, list[float]]) -> list[str]:
     """The lines of the result: rates of the median round, and ratios with their spread."""
     lines = []
-    for what in ("naive loop", "one after another", "at once", "transformers at once"):
+    for what in ("naive loop", "one after another", "at once"):
         rate = args.requests * args.tokens / statistics.median(found[what])
         lines.append(f"{what:22} {rate:6.2f} tok/s")
     ratios = {
         "at once / one after another": ("one after another", "at once"),
-        "at once / transformers at once": ("transformers at once", "at once"),
         "one after another / naive loop": ("naive loop", "one after another"),
     }
     for name, (slow, fast) in ratios.items():
@@ -141,8 +111,8 @@ def report(args: argparse.Namespace, found: dict[str, list[float]]) -> list[str]
     return lines
 
 
-def parsed() -> Any:
-    """The arguments."""
+def main() -> None:
+    """Parse, run the rounds, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -153,30 +123,14 @@ def parsed() -> Any:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch-invariant", action="store_true")
-    parser.add_argument("--side", choices=("gemcut", "transformers"), help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Parse, run the rounds, print."""
-    args = parsed()
+    args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.side:
-        invariant = args.batch_invariant
-        measures = ours(args.folder, invariant) if args.side == "gemcut" else theirs(args.folder)
-        answer_orders({}, lambda what: measures[what](args))
-        return
-    gemcut, transformers = (
-        Side("bench.engine", [*sys.argv[1:], "--side", side]) for side in ("gemcut", "transformers")
-    )
+    measures = measures_of(args.folder, args.batch_invariant)
+    measures["at once"](args)  # warms
     found: dict[str, list[float]] = {}
-    for round_number in range(args.rounds + 1):  # the first one warms up
+    for _ in range(args.rounds):
         for what in ("at once", "one after another", "naive loop", "first of two", "second of two"):
-            if round_number or what == "at once":
-                found.setdefault(what, []).append(gemcut.ask(what))
-        found.setdefault("transformers at once", []).append(transformers.ask("at once"))
-        if not round_number:
-            found.clear()
+            found.setdefault(what, []).append(measures[what](args))
     print(*report(args, found), sep="\n")
 
 

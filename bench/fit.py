@@ -14,14 +14,15 @@ from pathlib import Path
 
 import torch
 
-from bench.cpu import CONTEXT, Measured
 from gemcut.engine.main_memory import main_memory
 from gemcut.family import FAMILIES, Family
 from gemcut.fit.estimate import PROMPT_TOKENS, Estimate, Place, estimate
 from gemcut.fit.measure import measure
-from gemcut.fit.weights import PRECISIONS, Precision, tensor_bytes
+from gemcut.fit.weights import PRECISIONS, Precision, tensor_form
 from gemcut.model.text_tensors import text_tensors
 from gemcut.opened import open_checkpoint
+from gemcut.speed.order import Shape, Taken
+from gemcut.speed.side import Side
 
 
 def what_it_is(folder: Path) -> tuple[Family, Precision]:
@@ -33,19 +34,20 @@ def what_it_is(folder: Path) -> tuple[Family, Precision]:
     shapes = text_tensors(row.size.text)
     forms = {name: opened.blocks.get(name, "bf16") for name in shapes}
     for precision in PRECISIONS:
-        if forms == {name: tensor_bytes(name, shape, precision)[0] for name, shape in shapes.items()}:
+        if forms == {name: tensor_form(name, shape, precision) for name, shape in shapes.items()}:
             return row, precision
     raise SystemExit(f"{folder} is not all in one of {', '.join(PRECISIONS)}; give one that is")
 
 
-def lines(predicted: Sequence[Estimate], side: Measured) -> Iterator[str]:
+def lines(predicted: Sequence[Estimate], taken: Sequence[Taken], peak_bytes: int) -> Iterator[str]:
     """The result: what was predicted, what was measured, and their ratio."""
-    decode, prefill = statistics.median(side.decode_s), statistics.median(side.prefill_s)
+    decode = statistics.median(one.step_s for one in taken)
+    prefill = statistics.median(one.prefill_s for one in taken)
     memory_gb = predicted[-1].memory_bytes / 1e9
     pairs = {
         "decode, tok/s": (_median(one.decode_per_s for one in predicted), 1 / decode),
         "prefill, tok/s": (_median(one.prefill_per_s for one in predicted), PROMPT_TOKENS / prefill),
-        "memory, GB": (memory_gb, side.peak_bytes / 1e9),
+        "memory, GB": (memory_gb, peak_bytes / 1e9),
     }
     yield f"{'':16}{'predicted':>10}{'measured':>10}{'ratio':>8}"
     for name, (said, seen) in pairs.items():
@@ -68,19 +70,28 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     row, precision = what_it_is(args.folder)
-    side = Measured("gemcut", args.folder, args.threads)
-    side.seconds(CONTEXT, 2)  # warm
-    predicted = []
-    for _ in range(args.rounds):
-        rates = measure(torch.device("cpu"))
-        side.round(PROMPT_TOKENS, args.tokens)
-        place = Place(kind="cpu", memory=main_memory(), rates=rates)
-        predicted.append(estimate(row, precision, place, PROMPT_TOKENS))
-        read, multiplied = rates.read[precision] / 1e9, rates.multiply[precision] / 1e9
-        print(
-            f"{row.name} {precision}: {read:.1f} GB/s, {multiplied:.0f} GFLOP/s, {1e6 * rates.layer_s:.0f} µs"
-        )
-    print(*lines(predicted, side), sep="\n")
+    shape = Shape(prompt_tokens=PROMPT_TOKENS, batch=1, new_tokens=args.tokens)
+    given = {
+        "place": str(args.folder.resolve()),
+        "device": "cpu",
+        "dtype": None,
+        "threads": args.threads,
+        "most_running": 1,
+    }
+    ids = range(1000, 2000)  # no control tokens
+    predicted, taken = [], []
+    with Side("gemcut", given) as side:
+        side.take(shape.order(ids, 0))  # warm
+        for number in range(args.rounds):
+            rates = measure(torch.device("cpu"))
+            taken.append(side.take(shape.order(ids, 1 + number)))
+            place = Place(kind="cpu", memory=main_memory(), rates=rates)
+            predicted.append(estimate(row, precision, place, PROMPT_TOKENS))
+            read, multiplied = rates.read[precision] / 1e9, rates.multiply[precision] / 1e9
+            small = 1e6 * rates.layer_s
+            print(f"{row.name} {precision}: {read:.1f} GB/s, {multiplied:.0f} GFLOP/s, {small:.0f} µs")
+    assert side.about is not None
+    print(*lines(predicted, taken, side.about.peak_bytes), sep="\n")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ code 2.
     ├── BadConstraint          a schema, expression or grammar that cannot be enforced
     ├── BadOption              any other option that cannot be met: a device, a dtype, a flag
     ├── BadTraining            training data or options that cannot be used
+    ├── BenchFailed            a program that is measured cannot be started, or failed
     ├── BatchFailed            some questions of a batch could not be answered
     ├── AgentUnfinished        an agent's rounds are used up and it gave no answer
     ├── ToolFailed             a tool of an agent could not do its work; the model is told
@@ -122,6 +123,10 @@ class BadOption(GemcutError):
 
 class BadTraining(GemcutError):
     """Training data or options cannot be used."""
+
+
+class BenchFailed(GemcutError):
+    """A program that is measured cannot be started, failed, or did something else than it was asked to."""
 
 
 class BatchFailed(GemcutError):

@@ -47,7 +47,7 @@ def commands() -> list[str]:
 def test_its_commands_run(command: str, nano: Path) -> None:
     program = f"{shlex.quote(sys.executable)} -m gemcut"
     done = subprocess.run(
-        re.sub(r"\bgemcut (?=run|list|show|fit|quantize|export)", lambda _: f"{program} ", command),
+        re.sub(r"\bgemcut (?=run|list|show|fit|bench|quantize|export)", lambda _: f"{program} ", command),
         shell=True, capture_output=True, text=True, cwd=ROOT, timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from gemcut.fit.advice import Advice, advise
 from gemcut.fit.devices import MULTIPLY_SHARE, READ_SHARE, find_device, known_device
 from gemcut.fit.estimate import Estimate, Place, estimate
 from gemcut.fit.here import Here, look_here
+from gemcut.fit.machine import Processor
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
 
@@ -124,11 +125,8 @@ def _elsewhere(name: str) -> Asked:
 def _heading(here: Here) -> list[str]:
     """What the machine has, and what was measured."""
     machine = here.machine
-    processor, memory = machine.processor, machine.memory
-    plural = "s" if processor.cores > 1 else ""
-    lines = [f"{processor.name}, {processor.cores} core{plural}"]
-    if processor.instructions:
-        lines.append(f"  {', '.join(processor.instructions)}")
+    memory = machine.memory
+    lines = processor_lines(machine.processor)
     lines.append(f"{size(memory.total_bytes)} of memory, {size(memory.free_bytes)} free")
     for gpu in machine.gpus:
         own = gpu.memory
@@ -139,6 +137,14 @@ def _heading(here: Here) -> list[str]:
             f"Measured on the {here.measured_on} in {here.measured_s:.1f} s:",
             *_measured(here.place.rates),
         ]
+    return lines
+
+
+def processor_lines(processor: Processor) -> list[str]:
+    """The CPU, and below it its instruction sets where any of them matter."""
+    lines = [f"{processor.name}, {processor.cores} core{'s' if processor.cores > 1 else ''}"]
+    if processor.instructions:
+        lines.append(f"  {', '.join(processor.instructions)}")
     return lines
 
 

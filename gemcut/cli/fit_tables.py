@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gemcut.cli.figures import size, speed, tokens
+from gemcut.cli.tables import dim, plain_table
 from gemcut.config import TextConfig
 from gemcut.engine.memory import kind_memory
 from gemcut.family import BYTES_OF_BFLOAT16
@@ -33,10 +34,10 @@ def everything(
     estimates: Sequence[Estimate], advice: Sequence[Advice], kind: PlaceKind, context: int | None
 ) -> RenderableType:
     """All tables, one below the other.  context: the tokens that were asked for."""
-    parts: list[RenderableType] = ["", _sizes(estimates), _dim(_legend(estimates, context)), ""]
-    parts += [_apart(estimates), _dim(BESIDE[kind]), ""]
+    parts: list[RenderableType] = ["", _sizes(estimates), dim(_legend(estimates, context)), ""]
+    parts += [_apart(estimates), dim(BESIDE[kind]), ""]
     if advice:
-        parts += [_advice(advice), _dim(_advice_legend(advice))]
+        parts += [_advice(advice), dim(_advice_legend(advice))]
     else:
         asked = "" if context is None else f" with {tokens(context)} tokens"
         parts.append(f"None of the published sizes fits here{asked}.")
@@ -44,7 +45,7 @@ def everything(
 
 
 def _sizes(estimates: Sequence[Estimate]) -> Table:
-    table = _table("", "", "weights", "context", "memory", "decode", "prefill")
+    table = plain_table("", "", "weights", "context", "memory", "decode", "prefill")
     for one in estimates:
         style, first = STYLES[one.verdict], one.precision == PRECISIONS[0]
         table.add_row(
@@ -85,7 +86,7 @@ def _legend(estimates: Sequence[Estimate], context: int | None) -> str:
 
 def _apart(estimates: Sequence[Estimate]) -> Table:
     """What comes beside the text model's weights, a row for each size."""
-    table = _table("beside them", "images, sound", "per-layer table", "keys, values", left=(0, 2, 3))
+    table = plain_table("beside them", "images, sound", "per-layer table", "keys, values", left=(0, 2, 3))
     for row in dict.fromkeys(one.family for one in estimates):
         weights = [one.weights for one in estimates if one.family == row]
         table.add_row(
@@ -114,7 +115,7 @@ def _keys_values(text: TextConfig) -> str:
 
 
 def _advice(advice: Sequence[Advice]) -> Table:
-    table = _table("for", "take", "", "score", "", "decode", left=(0, 1, 2, 4))
+    table = plain_table("for", "take", "", "score", "", "decode", left=(0, 1, 2, 4))
     for one in advice:
         take = one.take
         table.add_row(
@@ -139,19 +140,7 @@ def _advice_legend(advice: Sequence[Advice]) -> str:
     return "\n".join([*lines, f"Scores are of bf16, thinking: {sources}"])
 
 
-def _table(*headers: str, left: tuple[int, ...] = (0, 1)) -> Table:
-    """An empty table without lines; numbers stand to the right."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index in left else "right", no_wrap=True)
-    return table
-
-
 def _speed(per_s: float | None, reached: bool) -> str:
     """In brackets where gemcut itself is slower."""
     shown = "?" if per_s is None else speed(per_s)
     return shown if reached else f"({shown})"
-
-
-def _dim(text: str) -> Text:
-    return Text(text, style="dim")

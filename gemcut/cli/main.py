@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gemcut.cli.bench import bench
 from gemcut.cli.export import export
 from gemcut.cli.fit import fit
 from gemcut.cli.list_models import list_models
@@ -60,6 +61,7 @@ def build_app() -> typer.Typer:
     app.command("list")(list_models)
     app.command()(show)
     app.command()(fit)
+    app.command()(bench)
     app.command()(pull)
     app.command()(quantize)
     app.command()(export)

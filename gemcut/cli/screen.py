@@ -66,9 +66,20 @@ class Screen:
         try:
             yield
         finally:
-            if sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
+            self.clear()
+
+    def passing(self, line: str) -> None:
+        """Shows a line on a terminal until the next such line, or until `clear`."""
+        self.end()
+        self.clear()
+        if sys.stderr.isatty():
+            self._dimmed(line)
+
+    def clear(self) -> None:
+        """Takes away the line that was shown on a terminal."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
     def _begin(self, kind: Literal["text", "thought"]) -> None:
         if self._open != kind:

@@ -112,8 +112,10 @@ def estimate(row: Family, precision: Precision, place: Place, context: int | Non
         verdict=verdict,
         context=now,
         memory_bytes=needs.memory(cache),
-        decode_per_s=None if rates is None else 1 / decode_s(text, weights, after, rates),
-        prefill_per_s=None if rates is None else PROMPT_TOKENS / prefill_s(text, weights, rates),
+        decode_per_s=None if rates is None else 1 / decode_s(text, weights, after, 1, rates),
+        prefill_per_s=None
+        if rates is None
+        else PROMPT_TOKENS / prefill_s(text, weights, PROMPT_TOKENS, rates),
         reached=rates is None or precision not in rates.unreached,
     )
 
@@ -141,29 +143,32 @@ def _needs(text: TextConfig, weights: Weights, kind: PlaceKind) -> _Needs:
     return _Needs(held=held, working=working_bytes(text, kind), percent=CACHE_PERCENT[kind])
 
 
-def decode_s(text: TextConfig, weights: Weights, context: int, rates: Rates) -> float:
-    """Seconds of one token after so many: each weight and what it sees of keys and values is read once."""
-    seen = sum(_seen_bytes(text, kind, context) for kind in sorted(set(text.layer_types)))
-    return (
-        _reading_s(weights.token_bytes, rates)
-        + seen / rates.read["bf16"]
-        + text.num_hidden_layers * rates.layer_s
-    )
+def decode_s(text: TextConfig, weights: Weights, context: int, batch: int, rates: Rates) -> float:
+    """Seconds of a step that makes a token for each of `batch` replies, so many tokens into each.
+
+    Each weight is read once, and what each reply sees of keys and values; where replies are many, multiplying
+    takes longer than reading.
+    """
+    seen = batch * sum(_seen_bytes(text, kind, context) for kind in sorted(set(text.layer_types)))
+    read, products = _reading_s(weights.step_bytes(batch), rates), _products_s(weights.token_values, rates)
+    return max(read, batch * products) + seen / rates.read["bf16"] + text.num_hidden_layers * rates.layer_s
 
 
-def prefill_s(text: TextConfig, weights: Weights, rates: Rates) -> float:
-    """Seconds of a prompt of PROMPT_TOKENS, the first token of the reply included."""
-    products = sum(
-        PROMPT_TOKENS * FLOP_OF_A_VALUE * values / rates.multiply[form]
-        for form, values in weights.prompt_values.items()
-    )
+def prefill_s(text: TextConfig, weights: Weights, tokens: int, rates: Rates) -> float:
+    """Seconds of prompts of so many tokens in all, the first token of the reply included."""
+    products = tokens * _products_s(weights.prompt_values, rates)
     read = sum(weights.prompt_bytes.values()) / max(rates.read.values())  # bounds a mixture's few rows
     others = text.num_hidden_layers * rates.layer_s
     return max(products, read) + _reading_s(weights.last_bytes, rates) + others
 
 
-def _reading_s(num_bytes: PerForm, rates: Rates) -> float:
+def _reading_s(num_bytes: Mapping[Precision, float], rates: Rates) -> float:
     return sum(count / rates.read[form] for form, count in num_bytes.items())
+
+
+def _products_s(values: PerForm, rates: Rates) -> float:
+    """Seconds of multiplying one row with so many numbers, among the many rows of a prompt or a batch."""
+    return sum(FLOP_OF_A_VALUE * count / rates.multiply[form] for form, count in values.items())
 
 
 def _seen_bytes(text: TextConfig, kind: AttentionKind, context: int) -> int:

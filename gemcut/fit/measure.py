@@ -5,7 +5,7 @@ it is bound by memory, with many by arithmetic.  Nothing is kept: a machine that
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -71,6 +71,14 @@ def measure(device: torch.device) -> Rates:
     return Rates(read=read, multiply=multiply, layer_s=layer_s)
 
 
+@torch.inference_mode()
+def read_rate(device: torch.device) -> float:
+    """Bytes a second of the device's memory, read in order and added up: more than any model can have."""
+    trial = ON_CPU if device.type == "cpu" else ON_GPU
+    numbers = torch.ones(trial.all_bytes // 8, dtype=torch.int64, device=device)
+    return trial.all_bytes / _seconds([torch.sum], numbers, READ_S)
+
+
 def _feed_forwards(buffer: Tensor, trial: Trial, form: Precision) -> Iterator[FeedForward]:
     """As many as the buffer holds the weights of."""
     sizes = trial.weight_bytes(form)
@@ -96,7 +104,7 @@ def _row_bytes(width: int, form: Precision) -> int:
     return torch.bfloat16.itemsize * width if blocks is None else row_bytes(width, blocks)
 
 
-def _seconds(parts: list[FeedForward], x: Tensor, at_least_s: float) -> float:
+def _seconds(parts: Sequence[FeedForward], x: Tensor, at_least_s: float) -> float:
     """Of one feed-forward of the rows x (N, width), each time with other weights."""
     parts[-1](x)
     _wait(x.device)

@@ -19,3 +19,12 @@ class Rates:
     multiply: Mapping[Precision, float]
     layer_s: float
     unreached: frozenset[Precision] = frozenset()
+
+    def floor(self, memory: float) -> "Rates":
+        """What no program on this machine could beat, with the products that it has.
+
+        Every form is read as fast as anything was; small operations cost nothing.
+        memory: bytes a second of a plain read.
+        """
+        fastest = max(memory, *self.read.values())
+        return Rates(read=dict.fromkeys(self.read, fastest), multiply=self.multiply, layer_s=0.0)

@@ -1,6 +1,6 @@
 """The comparison's own code; its figures need a checkpoint in real shapes."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,22 +15,19 @@ from gemcut.fit.weights import PRECISIONS
 from gemcut.opened import open_checkpoint
 from gemcut.quant.forms import EVERYTHING
 from gemcut.quant.quantize import Quantizing
+from gemcut.speed.order import Taken
 from tests.tiny_model import write_tiny_model
 
 RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
 
 
-@dataclass
-class Side:
-    decode_s: list[float] = field(default_factory=lambda: [0.25, 0.2, 0.1])
-    prefill_s: list[float] = field(default_factory=lambda: [4.0, 5.12, 6.0])
-    peak_bytes: float = 5.5e9
+TAKEN = [Taken(prefill_s=prefill, step_s=step) for prefill, step in ((4.0, 0.25), (5.12, 0.2), (6.0, 0.1))]
 
 
 def test_ratios_are_of_predicted_to_measured() -> None:
     place = Place(kind="cpu", memory=MainMemory(total_bytes=0, free_bytes=0), rates=RATES)
     predicted = estimate(family("e2b"), "bf16", place, 512)
-    lines = list(fit.lines([predicted], Side()))  # type: ignore[arg-type]
+    lines = list(fit.lines([predicted], TAKEN, 5_500_000_000))
     assert lines[1].split()[:2] == ["decode,", "tok/s"]
     assert float(lines[1].split()[3]) == 5.0
     assert float(lines[2].split()[3]) == 100.0

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gemcut.cli.main import build_app
 
-COMMANDS = ("run", "serve", "list", "show", "fit", "pull", "quantize", "export")
+COMMANDS = ("run", "serve", "list", "show", "fit", "bench", "pull", "quantize", "export")
 
 
 def test_the_version_is_the_packages() -> None:
@@ -45,7 +45,15 @@ def test_python_m_gemcut_is_gemcut() -> None:
 @pytest.mark.usefixtures("nano")
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], ["serve", "--help"], ["list"], ["show", "e2b"], ["fit", "--for", "4090"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["serve", "--help"],
+        ["bench", "--help"],
+        ["list"],
+        ["show", "e2b"],
+        ["fit", "--for", "4090"],
+    ],
 )
 def test_what_needs_no_model_does_not_wait_for_torch(arguments: list[str]) -> None:
     code = (

@@ -121,7 +121,7 @@ def test_on_a_gpu_nothing_stays_on_disk() -> None:
 
 def test_a_token_takes_the_time_of_reading_what_it_needs() -> None:
     size = family("e2b").size
-    seconds = decode_s(size.text, size_weights(size, "bf16"), 100, RATES)
+    seconds = decode_s(size.text, size_weights(size, "bf16"), 100, 1, RATES)
     keys_values = 100 * (28 * 1024 + 7 * 2048)  # 28 sliding layers, 7 full ones: those that share read too
     assert seconds == pytest.approx((2 * size.active_parameters + keys_values) / 25e9 + 35 * 1e-4)
 
@@ -129,7 +129,7 @@ def test_a_token_takes_the_time_of_reading_what_it_needs() -> None:
 def test_far_back_only_full_layers_see() -> None:
     size = family("e2b").size
     weights = size_weights(size, "int4")
-    near, far = (decode_s(size.text, weights, context, RATES) for context in (512, 10_512))
+    near, far = (decode_s(size.text, weights, context, 1, RATES) for context in (512, 10_512))
     assert far - near == pytest.approx(10_000 * 7 * 2048 / 25e9)
 
 
@@ -138,19 +138,19 @@ def test_a_prompt_takes_the_time_of_its_products_and_of_one_token_through_the_re
     weights = size_weights(size, "bf16")
     products = 512 * 2 * weights.prompt_values["bf16"] / 140e9
     rest = weights.last_bytes["bf16"] / 25e9
-    assert prefill_s(size.text, weights, RATES) == pytest.approx(products + rest + 35 * 1e-4)
+    assert prefill_s(size.text, weights, 512, RATES) == pytest.approx(products + rest + 35 * 1e-4)
 
 
 def test_a_prompt_is_no_faster_than_its_experts_are_read() -> None:
     size, quick = family("26b").size, replace(RATES, multiply=dict.fromkeys(PRECISIONS, 1e15))
     weights = size_weights(size, "int4")
-    assert prefill_s(size.text, weights, quick) > sum(weights.prompt_bytes.values()) / 25e9
+    assert prefill_s(size.text, weights, 512, quick) > sum(weights.prompt_bytes.values()) / 25e9
 
 
 def test_a_form_that_is_slow_to_read_is_slow() -> None:
     size, weights = family("e2b").size, size_weights(family("e2b").size, "int4")
     slow = replace(RATES, read={**RATES.read, "int4": 1e9})
-    assert decode_s(size.text, weights, 1, slow) > 20 * decode_s(size.text, weights, 1, RATES) - 0.1
+    assert decode_s(size.text, weights, 1, 1, slow) > 20 * decode_s(size.text, weights, 1, 1, RATES) - 0.1
 
 
 def test_where_nothing_is_known_of_speed_nothing_is_said_of_it() -> None:

@@ -42,17 +42,19 @@ class Batch:
 class _Places:
     """Where the rows stand.
 
-    sequence: (N,) number of each row's sequence among those planned.  position: (N,) of each row in it.
-    page, within: (N,) which page of the sequence that is, and the place in the page.
     lines: (B,) of the sequences in the page tables.  starts: (B + 1,) bounds of the sequences' rows.
+    sequence: (N,) number of each row's sequence among those planned.  line: (N,) of that sequence.
+    position: (N,) of each row in it.
+    page, within: (N,) which page of the sequence it is in, and the place in the page.
     """
 
+    lines: Numbers
+    starts: Small
     sequence: Numbers
+    line: Numbers
     position: Numbers
     page: Numbers
     within: Numbers
-    lines: Numbers
-    starts: Small
 
 
 class BatchBuilder:
@@ -83,12 +85,12 @@ class BatchBuilder:
     ) -> tuple[PageSight, Tensor]:
         """What the rows see in one kind of layer, and the slots (N,) where their own keys and values go."""
         tables, size = self._tables.kinds[kind], self._layout.page_tokens
-        of = places.lines[places.sequence]  # (N,) each row's line
-        slots = tables.pages[of, places.page - tables.first[of]] * np.int64(size) + places.within
+        line = places.line
+        slots = tables.pages[line, places.page - tables.first[line]] * np.int64(size) + places.within
         if kind == "full_attention":  # what was found there is not written again
-            slots[places.page < self._tables.num_found[of]] = SCRATCH
+            slots[places.page < self._tables.num_found[line]] = SCRATCH
         window = self._layout.window if kind == "sliding_attention" else None
-        seen = _seen(planned, places, window)
+        seen = _seen(planned, places.position, window)
         return self._sight(kind, places.lines, seen, places.starts), self._tensor(slots)
 
     def _sight(
@@ -124,14 +126,15 @@ class BatchBuilder:
         return self._sight(kind, lines, (lows, highs), np.arange(len(lines) + 1, dtype=np.int32))
 
     def _places(self, planned: Sequence[Rows]) -> _Places:
+        counts = np.array([len(rows.ids) for rows in planned], dtype=np.int64)
         starts = np.zeros(len(planned) + 1, dtype=np.int32)
-        np.cumsum([len(rows.ids) for rows in planned], out=starts[1:])
-        sequence = np.repeat(np.arange(len(planned)), np.diff(starts))
+        starts[1:] = counts.cumsum()
+        sequence = np.arange(len(planned)).repeat(counts)
         offsets = np.array([rows.start for rows in planned], dtype=np.int64) - starts[:-1]
         position = np.arange(starts[-1]) + offsets[sequence]
         page, within = np.divmod(position, self._layout.page_tokens)
         lines = self._tables.lines([rows.progress for rows in planned])
-        return _Places(sequence, position, page, within, lines, starts)
+        return _Places(lines, starts, sequence, lines[sequence], position, page, within)
 
     def _outputs(self, places: _Places, num_outputs: Sequence[int]) -> Tensor | None:
         """The rows whose result is wanted, the last ones of each sequence; None for all."""
@@ -146,11 +149,11 @@ class BatchBuilder:
         return tensor if self._device.type == "cpu" else tensor.to(self._device, non_blocking=True)
 
 
-def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Small, Small]:
+def _seen(planned: Sequence[Rows], position: Numbers, window: int | None) -> tuple[Small, Small]:
     """The positions low to high - 1 that each row sees: up to its own, or to the end of its image."""
-    highs = (places.position + 1).astype(np.int32)
+    highs = (position + 1).astype(np.int32)
     if window is None:
-        return np.zeros_like(highs), highs
+        return np.zeros(len(highs), dtype=np.int32), highs
     lows = np.maximum(highs - window, 0)
     for begin, end in whole_images(planned) if len(highs) > len(planned) else ():  # a row alone is no image
         highs[begin:end] = highs[end - 1]

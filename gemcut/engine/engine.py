@@ -7,7 +7,7 @@ itself fails, every stream raises the error, and so does every later `submit`.
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
@@ -172,7 +172,7 @@ class _Loop:
         if not planned:
             self._scheduler.commit({})
             return
-        held = self._held([rows.progress.key for rows in planned if rows.chooses])
+        held = self._held(rows.progress.key for rows in planned if rows.chooses)
         masks = self._masks.submit(_masks_of, held) if held else None  # made while the model runs
         try:
             hidden = self._runner.run(planned, self._soft(planned))
@@ -194,10 +194,10 @@ class _Loop:
         """Tokens about which constraints leave no choice: guesses that are right for sure."""
         return {key: constraint.forced for key, constraint in self._constraints.items()}
 
-    def _held(self, keys: Sequence[Key]) -> dict[Key, Constraint]:
+    def _held(self, keys: Iterable[Key]) -> dict[Key, Constraint]:
         """The constraints of those to which some token is forbidden now."""
         known = self._constraints
-        return {key: known[key] for key in keys if key in known and known[key].restricts}
+        return {key: known[key] for key in keys if key in known and known[key].restricts} if known else {}
 
     def _soft(self, planned: Sequence[Rows]) -> dict[int, Tensor]:
         """The soft tokens of the requests that have media."""
@@ -239,10 +239,10 @@ class _Loop:
             self._choose_next(under_way, logits, permitted, failed)
             under_way = [one for one in under_way if one.rows.num_drafts and one.goes_on]
             under_way = [one for one in under_way if one.key not in failed]
-            problems, permitted = _masks_of(self._held([one.key for one in under_way]))
+            problems, permitted = _masks_of(self._held(one.key for one in under_way))
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
-        made = {one.key: Made(tuple(one.tokens), one.ended) for one in chosen}
+        made = {one.key: Made(one.tokens, one.ended) for one in chosen}
         return made | dict.fromkeys(failed.keys() - made.keys(), NOTHING)
 
     def _choose_next(
@@ -256,8 +256,10 @@ class _Loop:
         places = [one.row + len(one.tokens) for one in under_way]
         rows = logits if len(places) == len(logits) else logits[torch.tensor(places, device=logits.device)]
         slots = [one.slot for one in under_way]
-        positions = [len(one.sample.made) for one in under_way]
-        packed = stack_masks([permitted.get(one.key) for one in under_way], self._num_words)
+        positions = [one.sample.choice.stops.num_tokens for one in under_way]
+        packed = (
+            stack_masks([permitted.get(one.key) for one in under_way], self._num_words) if permitted else None
+        )
         masks = None if packed is None else unpack(packed.to(rows.device), rows.shape[-1])  # (R, V) bool
         ids = self._sampler.choose(rows, slots, positions, masks)
         self._sampler.observe(slots, ids)
@@ -275,7 +277,8 @@ class _Loop:
         if not self._free_slots:
             self._take_slots_of_the_waiting()
         sample.slot = slot = self._free_slots.pop()
-        self._sampler.put(slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made)
+        prompt = rows.progress.request.prompt_ids
+        self._sampler.put(slot, sample.choice.sampling, prompt, rows.progress.ids[len(prompt) :])
         return slot
 
     def _take_slots_of_the_waiting(self) -> None:
@@ -287,10 +290,9 @@ class _Loop:
 
     def _advance(self, sample: Sample, token_id: int, logprobs: TokenLogprobs | None) -> bool:
         """Hands a token over; returns whether the reply ends with it."""
-        choice = sample.choice
-        sample.made.append(token_id)
-        ends = choice.constraint is not None and advanced(choice.constraint, token_id)
-        over = choice.stops.push(token_id, ends) or len(sample.made) == sample.job.request.max_tokens
+        constraint, stops = sample.choice.constraint, sample.choice.stops
+        ends = constraint is not None and advanced(constraint, token_id)
+        over = stops.push(token_id, ends) or stops.num_tokens == sample.job.request.max_tokens
         sample.stream.put(Token(token_id, logprobs, ends))
         if over:
             sample.stream.put(None)

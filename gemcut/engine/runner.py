@@ -41,7 +41,7 @@ class Runner:
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Results:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = self.builder.build(planned)
-        placeholders, here = self._soft(planned, soft)
+        placeholders, here = self._soft(planned, len(batch.ids), soft)
         if self._tile is None:
             hidden = self._hidden(self._embedded(batch.ids, placeholders, here), batch.step)
             return Results(hidden, batch.num_outputs)
@@ -51,10 +51,8 @@ class Runner:
             missing = len(tile.step.positions) - (tile.end - tile.start)
             marks = pad(placeholders[rows], (0, missing))
             before = int(placeholders[: tile.start].sum())
-            embedded = self._embedded(
-                pad(batch.ids[rows], (0, missing)), marks, here[before : before + int(marks.sum())]
-            )
-            made = self.model(embedded, tile.step)
+            part = None if here is None else here[before : before + int(marks.sum())]
+            made = self.model(self._embedded(pad(batch.ids[rows], (0, missing)), marks, part), tile.step)
             parts.append(made[tile.wanted] if len(made) else made)
         return Results(torch.cat(parts), batch.num_outputs)
 
@@ -74,21 +72,23 @@ class Runner:
         made = [self.model.logits(part) for part in in_tiles(hidden, self._tile)]
         return torch.cat(made)[: len(hidden)]
 
-    def _soft(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-        """Which of the step's rows are soft tokens, (N,) bool on the CPU, and those (S, C)."""
-        parts = [torch.empty(0, self.model.config.text.hidden_size, device=self.device)]
-        placeholders = torch.zeros(sum([len(rows.ids) for rows in planned]), dtype=torch.bool)
+    def _soft(
+        self, planned: Sequence[Rows], count: int, soft: Mapping[int, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Which of the step's `count` rows are soft tokens, (N,) bool on the CPU, and those (S, C), if any."""
+        parts: list[Tensor] = []
+        placeholders = torch.zeros(count, dtype=torch.bool)
         behind = 0  # rows of the sequences before
         for rows in planned if soft else ():
             for first, begin, end in _soft_rows(rows):
                 parts.append(soft[rows.progress.request.id][first : first + end - begin])
                 placeholders[behind + begin : behind + end] = True
             behind += len(rows.ids)
-        return placeholders, torch.cat(parts) if len(parts) > 1 else parts[0]
+        return placeholders, torch.cat(parts) if parts else None
 
-    def _embedded(self, ids: Tensor, placeholders: Tensor, soft: Tensor) -> Embedded:
+    def _embedded(self, ids: Tensor, placeholders: Tensor, soft: Tensor | None) -> Embedded:
         """Rows of these ids; where placeholders are among them, the soft tokens stand instead."""
-        if not len(soft):
+        if soft is None or not len(soft):
             return self.model.embed(ids)
         text = self.model.model.language_model
         return text.embed_with_soft_tokens(ids, placeholders.to(self.device), soft)

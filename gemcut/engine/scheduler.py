@@ -288,15 +288,14 @@ class Scheduler:
         """The planned rows of one sequence."""
         start, known = progress.computed, len(progress.ids)
         if start + 1 == end == known:  # nearly always
-            return Rows(progress, start, (progress.ids[-1],), 0, True, 1)
+            return Rows(progress, start, (progress.ids[-1],), 0, True, 1, False)
         ids, num_drafts = tuple(progress.ids[start:end]), max(0, end - known)
         if num_drafts:
             ids = (*ids, *self._drafts[progress.key][:num_drafts])
         chooses = end >= known
-        num_outputs = num_drafts + 1 if chooses else 0
-        if progress.scores_from(start):
-            num_outputs = len(ids)
-        return Rows(progress, start, ids, num_drafts, chooses, num_outputs)
+        scores = progress.scores_from(start)
+        num_outputs = len(ids) if scores else num_drafts + 1 if chooses else 0
+        return Rows(progress, start, ids, num_drafts, chooses, num_outputs, scores)
 
     def _advance(self, rows: Rows, tokens: Sequence[int]) -> None:
         """Counts as computed what the rows were right about, and lets go what nobody sees any more."""

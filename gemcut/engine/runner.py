@@ -75,7 +75,7 @@ class Runner:
     def _soft(
         self, planned: Sequence[Rows], count: int, soft: Mapping[int, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """Which of the step's `count` rows are soft tokens, (N,) bool on the CPU, and those (S, C), if any."""
+        """Which of the step's `count` rows are soft tokens, (N,) bool on the CPU; those (S, C), if any."""
         parts: list[Tensor] = []
         placeholders = torch.zeros(count, dtype=torch.bool)
         behind = 0  # rows of the sequences before

@@ -5,6 +5,7 @@ Letters: N rows of the step, B sequences, P pages of the longest table.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -49,9 +50,8 @@ class BatchBuilder:
 
     def build(self, planned: Sequence[Rows]) -> Batch:
         """The planned rows, in their order."""
-        counts = np.array([len(rows.ids) for rows in planned], dtype=np.int64)
-        starts = np.zeros(len(planned) + 1, dtype=np.int32)  # where each sequence's rows begin
-        starts[1:] = counts.cumsum()
+        counts = [len(rows.ids) for rows in planned]
+        starts = np.array([0, *accumulate(counts)], dtype=np.int32)  # where each sequence's rows begin
         sequence = np.arange(len(planned)).repeat(counts)  # (N,) each row's
         offsets = np.array([rows.start for rows in planned], dtype=np.int64) - starts[:-1]
         position = np.arange(len(sequence)) + offsets[sequence]

@@ -242,8 +242,7 @@ class _Loop:
             problems, permitted = _masks_of(self._held(one.key for one in under_way))
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
-        made = {one.key: Made(one.tokens, one.ended) for one in chosen}
-        return made | dict.fromkeys(failed.keys() - made.keys(), NOTHING)
+        return dict.fromkeys(failed, NOTHING) | {one.key: Made(one.tokens, one.ended) for one in chosen}
 
     def _choose_next(
         self,

@@ -17,7 +17,7 @@ class Progress:
     key: its name.  arrival: smaller for those that came earlier.
     ids: the prompt and what has followed.  computed: how many of them have their keys and values in pages.
     num_cached: how many were there already when it began for the first time.
-    hashes: of the whole pages of `ids`.  edges: where the window is to be kept once it is computed.
+    hashes: of the whole pages of `ids`.  edges: where the window is to be kept once computed, ascending.
     sliding_peak: the most sliding pages that it must hold at once.
     waits_for: hash of a page that another request is computing for both.
     """
@@ -32,7 +32,7 @@ class Progress:
     computed: int = 0
     num_cached: int | None = None
     table: Table = field(default_factory=Table)
-    edges: set[int] = field(default_factory=set)
+    edges: list[int] = field(default_factory=list)
     waits_for: bytes | None = None
 
     @classmethod
@@ -69,13 +69,13 @@ class Progress:
         last = len(self.request.prompt_ids) - 1  # the same prompt again computes one token at least
         places = (*self.request.boundaries, last, table.num_found * layout.page_tokens)
         edges = {self.edge(position, layout) for position in places}
-        self.edges = {edge for edge in edges if edge > computed}
+        self.edges = sorted(edge for edge in edges if edge > computed)
 
     def want_edge(self, position: int, layout: PageLayout) -> None:
         """Keeps the window before this position too, if the sequence has not left it behind."""
         edge = self.edge(position, layout)
         if edge > 0 and edge >= self.computed - self.computed % layout.page_tokens:
-            self.edges.add(edge)
+            self.edges = sorted({*self.edges, edge})
 
     def edge(self, position: int, layout: PageLayout) -> int:
         """The last place up to `position` where another sequence could go on."""

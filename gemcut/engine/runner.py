@@ -4,6 +4,7 @@ Letters: M rows whose results are wanted, S soft tokens, C model width, V vocabu
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +19,20 @@ from gemcut.engine.tiles import in_tiles, tile_rows, tiles
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.paged_cache import PagedCache
 from gemcut.model.step import Embedded, Step
+
+
+@dataclass(frozen=True)
+class SoftRows:
+    """Which of some rows are soft tokens, (N,) bool on the CPU, and those (S, C)."""
+
+    placeholders: Tensor
+    tokens: Tensor
+
+    def part(self, start: int, end: int, missing: int) -> "SoftRows":
+        """Those of rows start to end - 1, behind which `missing` others are put."""
+        before, here = self.placeholders[:start], self.placeholders[start:end]
+        tokens = self.tokens[int(before.sum()) :][: int(here.sum())]
+        return SoftRows(pad(here, (0, missing)), tokens)
 
 
 class Runner:
@@ -41,18 +56,15 @@ class Runner:
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Results:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = self.builder.build(planned)
-        placeholders, here = self._soft(planned, len(batch.ids), soft)
+        found = self._soft(planned, soft)
         if self._tile is None:
-            hidden = self._hidden(self._embedded(batch.ids, placeholders, here), batch.step)
-            return Results(hidden, batch.num_outputs)
+            return Results(self._hidden(self._embedded(batch.ids, found), batch.step), batch.num_outputs)
         parts = []
         for tile in tiles(batch, planned, self._tile):
-            rows = slice(tile.start, tile.end)
             missing = len(tile.step.positions) - (tile.end - tile.start)
-            marks = pad(placeholders[rows], (0, missing))
-            before = int(placeholders[: tile.start].sum())
-            part = None if here is None else here[before : before + int(marks.sum())]
-            made = self.model(self._embedded(pad(batch.ids[rows], (0, missing)), marks, part), tile.step)
+            here = None if found is None else found.part(tile.start, tile.end, missing)
+            ids = pad(batch.ids[tile.start : tile.end], (0, missing))
+            made = self.model(self._embedded(ids, here), tile.step)
             parts.append(made[tile.wanted] if len(made) else made)
         return Results(torch.cat(parts), batch.num_outputs)
 
@@ -72,26 +84,28 @@ class Runner:
         made = [self.model.logits(part) for part in in_tiles(hidden, self._tile)]
         return torch.cat(made)[: len(hidden)]
 
-    def _soft(
-        self, planned: Sequence[Rows], count: int, soft: Mapping[int, Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Which of the step's `count` rows are soft tokens, (N,) bool on the CPU; those (S, C), if any."""
-        parts: list[Tensor] = []
-        placeholders = torch.zeros(count, dtype=torch.bool)
+    def _soft(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> SoftRows | None:
+        """The soft tokens among the planned rows, if there are any."""
+        parts, runs = [], []
         behind = 0  # rows of the sequences before
         for rows in planned if soft else ():
             for first, begin, end in _soft_rows(rows):
                 parts.append(soft[rows.progress.request.id][first : first + end - begin])
-                placeholders[behind + begin : behind + end] = True
+                runs.append(slice(behind + begin, behind + end))
             behind += len(rows.ids)
-        return placeholders, torch.cat(parts) if parts else None
+        if not parts:
+            return None
+        placeholders = torch.zeros(behind, dtype=torch.bool)
+        for run in runs:
+            placeholders[run] = True
+        return SoftRows(placeholders, torch.cat(parts))
 
-    def _embedded(self, ids: Tensor, placeholders: Tensor, soft: Tensor | None) -> Embedded:
+    def _embedded(self, ids: Tensor, soft: SoftRows | None) -> Embedded:
         """Rows of these ids; where placeholders are among them, the soft tokens stand instead."""
-        if soft is None or not len(soft):
+        if soft is None:
             return self.model.embed(ids)
         text = self.model.model.language_model
-        return text.embed_with_soft_tokens(ids, placeholders.to(self.device), soft)
+        return text.embed_with_soft_tokens(ids, soft.placeholders.to(self.device), soft.tokens)
 
 
 def _soft_rows(rows: Rows) -> Iterator[tuple[int, int, int]]:

@@ -119,7 +119,8 @@ class Scheduler:
             else:
                 self._decode(progress, known)
         self._admit()
-        self._read()
+        if len(self._ends) < len(self.running):
+            self._read()
         ends = self._ends
         self._step = tuple([self._rows(one, ends[one]) for one in self.running if one in ends])
         return self._step
@@ -316,9 +317,8 @@ class Scheduler:
         progress.hashes.extend(progress.ids)
         keys, size = progress.hashes.of_pages, self.layout.page_tokens
         self.pages.publish(progress.table, keys, start, end)
-        for edge in sorted(edge for edge in progress.edges if edge <= end):
-            self.pages.keep_window(progress.table, keys, edge)
-            progress.edges.remove(edge)
+        while progress.edges and progress.edges[0] <= end:
+            self.pages.keep_window(progress.table, keys, progress.edges.pop(0))
         self.pages.slide(progress.table, end)
         for key in keys[start // size : end // size]:
             self._read_no_longer(key, progress)

@@ -20,7 +20,7 @@ from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import SCORED_ROWS, Token, advanced
 from gemcut.engine.occupancy import Occupancy, occupancy_of
-from gemcut.engine.progress import Key, Made, Rows
+from gemcut.engine.progress import Key, Rows
 from gemcut.engine.request import Request
 from gemcut.engine.results import Results
 from gemcut.engine.runner import Runner
@@ -32,7 +32,6 @@ from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import EngineFailed, RequestTooLarge
 from gemcut.model.drafter import Drafter
 
-NOTHING = Made((), ended=False)
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
 
 
@@ -170,7 +169,7 @@ class _Loop:
         planned = self._scheduler.next_step(self._speculator.propose(self._scheduler.running, self._forced()))
         start = time.perf_counter()
         if not planned:
-            self._scheduler.commit({})
+            self._scheduler.commit({}, ())
             return
         held = self._held(rows.progress.key for rows in planned if rows.chooses)
         masks = self._masks.submit(_masks_of, held) if held else None  # made while the model runs
@@ -184,9 +183,9 @@ class _Loop:
             return
         self._score(planned, hidden)
         failed, permitted = ({}, {}) if masks is None else masks.result()
-        made = self._choose(planned, hidden, permitted, failed)
+        made, ended = self._choose(planned, hidden, permitted, failed)
         self._speculator.learn(planned, hidden, made, time.perf_counter() - start)
-        self._scheduler.commit(made)
+        self._scheduler.commit(made, ended)
         for key, reason in failed.items():
             self._fail(key, reason)
 
@@ -213,8 +212,10 @@ class _Loop:
         hidden: Results,
         permitted: dict[Key, Tensor],
         failed: dict[Key, Exception],
-    ) -> dict[Key, Made]:
-        """The next tokens of each sequence that has any; `failed` gets the sequences in which this fails.
+    ) -> tuple[dict[Key, Sequence[int]], list[Key]]:
+        """The next tokens of each sequence that chooses, and those whose reply ends with them.
+
+        `failed` gets the sequences in which this fails, and they get no tokens.
 
         Place by place: the token behind the last known one, then, where that was the guess, the one behind
         the guess.  So at every place counts, grammar and stops are as they would be without guesses.
@@ -232,7 +233,10 @@ class _Loop:
                 failed[key] = error
             if key not in failed:
                 chosen.append(Choosing(key, rows, sample, slot, len(wanted)))
-                wanted += range(end - 1 - rows.num_drafts, end)
+                first = end - 1 - rows.num_drafts
+                wanted.append(first)
+                if rows.num_drafts:
+                    wanted += range(first + 1, end)
         logits = self._runner.logits(hidden.take(wanted)) if wanted else None
         under_way = chosen
         while under_way and logits is not None:
@@ -242,7 +246,8 @@ class _Loop:
             problems, permitted = _masks_of(self._held(one.key for one in under_way))
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
-        return dict.fromkeys(failed, NOTHING) | {one.key: Made(one.tokens, one.ended) for one in chosen}
+        made = dict.fromkeys(failed, ()) | {one.key: one.tokens for one in chosen}
+        return made, [one.key for one in chosen if one.ended]
 
     def _choose_next(
         self,

@@ -1,6 +1,5 @@
 """How far a request has come, and what of it runs in a step."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -114,15 +113,3 @@ class Rows:
     chooses: bool
     num_outputs: int
     scores: bool
-
-
-@dataclass(eq=False, slots=True)
-class Made:
-    """What a sequence that `chooses` made in a step.
-
-    tokens: the guesses that were right, and one token more; nothing behind a token that ends the reply.
-    ended: whether the reply ends here.
-    """
-
-    tokens: Sequence[int]
-    ended: bool

@@ -36,7 +36,7 @@ class SoftRows:
 
 
 class Runner:
-    """Runs the steps that a scheduler plans.
+    """Runs the steps that a scheduler plans; the engine's thread does so in inference mode.
 
     int8: keep keys and values in int8.
     batch_invariant: give each row the same numbers to the last bit, whatever runs beside it; slower.
@@ -52,7 +52,6 @@ class Runner:
         record = None if batch_invariant else recorder_for(model, self.cache)
         self._graphs = None if record is None else DecodeGraphs(model, self.cache, layout, record)
 
-    @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Results:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = self.builder.build(planned)
@@ -76,7 +75,6 @@ class Runner:
         hidden: Tensor = self.model(embedded, step)
         return hidden
 
-    @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """(M, C) -> (M, V)."""
         if self._tile is None:

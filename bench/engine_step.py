@@ -114,7 +114,7 @@ def main() -> None:
     speculator = Speculator(Speculation(speculate=args.speculate), None)
     runner = Runner(model, memory.layout, int8=False)
     loop = _Loop(Scheduler(memory.layout, limits), runner, sampler, speculator)
-    streams = [stream for job in jobs(args) for stream in loop.submit(job)]
+    streams = [stream for job in jobs(args) for stream in loop.submit(job, None)]
     decodes, prefills = [], []
     with torch.inference_mode():
         while True:

@@ -88,7 +88,7 @@ def through_pages(model: Gemma4, texts: Texts, int8: bool) -> list[Tensor]:
             rows_read += len(rows.ids)
             if rows.chooses:
                 scheduler.cancel(number)
-            scheduler.commit({})
+            scheduler.commit({}, ())
         found.append(torch.cat(parts))
     return found
 

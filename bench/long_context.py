@@ -15,7 +15,6 @@ import torch
 
 from gemcut.config import MediaTokens, ModelConfig
 from gemcut.engine.memory import plan_memory
-from gemcut.engine.progress import Made
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.scheduler import Limits, Scheduler
@@ -86,13 +85,11 @@ def main() -> None:
     while made < NEW_TOKENS:
         (rows,) = scheduler.next_step({})
         (hidden,) = runner.run([rows], {})
-        results = {}
         if rows.chooses:
             made += 1
             first = time.perf_counter() if first is None else first
             token = int(runner.logits(hidden)[-1].argmax())
-            results[rows.progress.key] = Made((token,), ended=made == NEW_TOKENS)
-        scheduler.commit(results)
+        scheduler.commit({rows.progress.key: (token,)} if rows.chooses else {}, ())
     end = time.perf_counter()
     assert first is not None
     print(

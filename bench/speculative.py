@@ -23,7 +23,7 @@ from torch import Tensor
 from gemcut.api import Gemma
 from gemcut.engine.drafting import PagedDrafter, Speculator
 from gemcut.engine.options import EngineOptions
-from gemcut.engine.progress import Key, Made, Progress, Rows
+from gemcut.engine.progress import Key, Progress, Rows
 from gemcut.engine.sampling_params import SamplingParams
 from gemcut.prompt.assemble import Prompt
 
@@ -66,14 +66,14 @@ def count_guesses(counts: Counts) -> None:
         self: Speculator,
         planned: Sequence[Rows],
         hidden: Sequence[Tensor],
-        made: Mapping[Key, Made],
+        made: Mapping[Key, Sequence[int]],
         s: float,
     ) -> None:
         learn(self, planned, hidden, made, s)
         counts.steps += 1
         for rows in planned:
             if rows.num_drafts and rows.progress.key in made:
-                kept = len(made[rows.progress.key].tokens) - 1
+                kept = len(made[rows.progress.key]) - 1
                 counts.guesses += rows.num_drafts
                 counts.kept += kept
                 counts.checked += min(kept + 1, rows.num_drafts)

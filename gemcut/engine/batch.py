@@ -5,6 +5,7 @@ Letters: N rows of the step, B sequences, P pages of the longest table.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -13,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gemcut.config import AttentionKind
-from gemcut.engine.page_tables import PageTables
+from gemcut.engine.page_tables import KINDS, NUMBERS, PageTables
 from gemcut.engine.pages import SCRATCH, PageLayout
 from gemcut.engine.progress import Progress, Rows
 from gemcut.kernels.page_sight import PageSight
 from gemcut.model.paged_cache import PagedCache, PageWriter
 from gemcut.model.step import Step
 
-KINDS: tuple[AttentionKind, ...] = ("full_attention", "sliding_attention")
 Numbers: TypeAlias = NDArray[np.int64]
 Small: TypeAlias = NDArray[np.int32]
 
@@ -38,23 +38,6 @@ class Batch:
     num_outputs: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where the rows stand.
-
-    sequence: (N,) number of each row's sequence among those planned.  position: (N,) of each row in it.
-    page, within: (N,) which page of the sequence that is, and the place in the page.
-    lines: (B,) of the sequences in the page tables.  starts: (B + 1,) bounds of the sequences' rows.
-    """
-
-    sequence: Numbers
-    position: Numbers
-    page: Numbers
-    within: Numbers
-    lines: Numbers
-    starts: Small
-
-
 class BatchBuilder:
     """Makes the tensors of each step; it remembers page tables, of which little changes from step to step."""
 
@@ -63,82 +46,74 @@ class BatchBuilder:
         self._cache = cache
         self._device = device
         self._tables = PageTables()
+        self._windows = np.array([[layout.most_tokens], [layout.window]])  # of KINDS: what a row sees at most
 
     def build(self, planned: Sequence[Rows]) -> Batch:
         """The planned rows, in their order."""
-        places = self._places(planned)
-        kinds = {kind: self._kind(kind, planned, places) for kind in KINDS}
+        counts = [len(rows.ids) for rows in planned]
+        starts = np.array([0, *accumulate(counts)], dtype=np.int32)  # where each sequence's rows begin
+        sequence = np.arange(len(planned)).repeat(counts)  # (N,) each row's
+        offsets = np.array([rows.start for rows in planned], dtype=np.int64) - starts[:-1]
+        position = np.arange(len(sequence)) + offsets[sequence]
+        lines = self._tables.lines([rows.progress for rows in planned])
+        highs = (position + 1).astype(np.int32)
+        slots = self._slots(lines[sequence], position)
         num_outputs = tuple([rows.num_outputs for rows in planned])
         step = Step(
-            positions=self._tensor(places.position),
-            sights={kind: sight for kind, (sight, _) in kinds.items()},
-            writer=PageWriter(self._cache, {kind: slots for kind, (_, slots) in kinds.items()}),
-            outputs=self._outputs(places, num_outputs),
+            positions=self._tensor(position),
+            sights=self._sights(lines, starts, position, (highs, _to_ends_of_images(planned, highs))),
+            writer=PageWriter(self._cache, {kind: self._tensor(slots[i]) for i, kind in enumerate(KINDS)}),
+            outputs=self._outputs(starts, sequence, num_outputs),
         )
         ids = np.array([token for rows in planned for token in rows.ids], dtype=np.int64)
         return Batch(self._tensor(ids), step, num_outputs)
-
-    def _kind(
-        self, kind: AttentionKind, planned: Sequence[Rows], places: _Places
-    ) -> tuple[PageSight, Tensor]:
-        """What the rows see in one kind of layer, and the slots (N,) where their own keys and values go."""
-        tables, size = self._tables.kinds[kind], self._layout.page_tokens
-        of = places.lines[places.sequence]  # (N,) each row's line
-        slots = tables.pages[of, places.page - tables.first[of]] * np.int64(size) + places.within
-        if kind == "full_attention":  # what was found there is not written again
-            slots[places.page < self._tables.num_found[of]] = SCRATCH
-        window = self._layout.window if kind == "sliding_attention" else None
-        seen = _seen(planned, places, window)
-        return self._sight(kind, places.lines, seen, places.starts), self._tensor(slots)
-
-    def _sight(
-        self, kind: AttentionKind, lines: Numbers, seen: tuple[Small, Small], starts: Small
-    ) -> PageSight:
-        """What rows see of the sequences on these lines: positions `seen[0]` to `seen[1]` - 1, (N,) each."""
-        size, tables = self._layout.page_tokens, self._tables.kinds[kind]
-        num_pages = tables.count[lines].max(initial=0)
-        return PageSight(
-            tables=self._tensor(tables.pages[lines, :num_pages]),
-            first=self._tensor((tables.first[lines] * size).astype(np.int32)),
-            lows=self._tensor(seen[0]),
-            highs=self._tensor(seen[1]),
-            starts=torch.from_numpy(starts),
-            page_tokens=size,
-            window=self._layout.window if kind == "sliding_attention" else None,
-        )
 
     def build_drafting(self, sequences: list[Progress]) -> Step:
         """A row for each running sequence where its last token stands, for a drafter, which only reads.
 
         It sees the keys before that token, within the window; the token's own are made with the next step.
         """
-        positions = np.array([progress.computed for progress in sequences], dtype=np.int64)
-        lines = self._tables.lines(sequences)
-        sights = {kind: self._drafting_sight(kind, lines, positions) for kind in KINDS}
-        return Step(positions=self._tensor(positions), sights=sights, writer=None, outputs=None)
+        position = np.array([progress.computed for progress in sequences], dtype=np.int64)
+        starts = np.arange(len(sequences) + 1, dtype=np.int32)
+        highs = position.astype(np.int32)
+        sights = self._sights(self._tables.lines(sequences), starts, position, (highs, highs))
+        return Step(positions=self._tensor(position), sights=sights, writer=None, outputs=None)
 
-    def _drafting_sight(self, kind: AttentionKind, lines: Numbers, positions: Numbers) -> PageSight:
-        window = self._layout.window if kind == "sliding_attention" else None
-        highs = positions.astype(np.int32)
-        lows = np.zeros_like(highs) if window is None else np.maximum(highs - window + 1, 0)
-        return self._sight(kind, lines, (lows, highs), np.arange(len(lines) + 1, dtype=np.int32))
+    def _slots(self, line: Numbers, position: Numbers) -> Numbers:
+        """Where the keys and values of rows on these lines go, (2, N) for KINDS."""
+        tables, size = self._tables, self._layout.page_tokens
+        page, within = np.divmod(position, size)
+        slots = tables.pages[NUMBERS, line, page - tables.first[:, line]] * np.int64(size) + within
+        slots[0, page < tables.num_found[line]] = SCRATCH  # what was found there is not written again
+        return slots
 
-    def _places(self, planned: Sequence[Rows]) -> _Places:
-        starts = np.zeros(len(planned) + 1, dtype=np.int32)
-        np.cumsum([len(rows.ids) for rows in planned], out=starts[1:])
-        sequence = np.repeat(np.arange(len(planned)), np.diff(starts))
-        offsets = np.array([rows.start for rows in planned], dtype=np.int64) - starts[:-1]
-        position = np.arange(starts[-1]) + offsets[sequence]
-        page, within = np.divmod(position, self._layout.page_tokens)
-        lines = self._tables.lines([rows.progress for rows in planned])
-        return _Places(sequence, position, page, within, lines, starts)
+    def _sights(
+        self, lines: Numbers, starts: Small, position: Numbers, highs: tuple[Small, Small]
+    ) -> dict[AttentionKind, PageSight]:
+        """What rows see of the sequences on these lines: what is below `highs`, (N,) for KINDS."""
+        tables, layout = self._tables, self._layout
+        num_pages = tables.count[:, lines].max(axis=1, initial=0)
+        first = (tables.first[:, lines] * layout.page_tokens).astype(np.int32)  # (2, B)
+        lows = np.maximum(position + 1 - self._windows, 0).astype(np.int32)  # (2, N)
+        bounds = torch.from_numpy(starts)
+        return {
+            kind: PageSight(
+                tables=self._tensor(tables.pages[i][lines, : num_pages[i]]),
+                first=self._tensor(first[i]),
+                lows=self._tensor(lows[i]),
+                highs=self._tensor(highs[i]),
+                starts=bounds,
+                page_tokens=layout.page_tokens,
+                window=layout.window if kind == "sliding_attention" else None,
+            )
+            for i, kind in enumerate(KINDS)
+        }
 
-    def _outputs(self, places: _Places, num_outputs: Sequence[int]) -> Tensor | None:
+    def _outputs(self, starts: Small, sequence: Numbers, num_outputs: Sequence[int]) -> Tensor | None:
         """The rows whose result is wanted, the last ones of each sequence; None for all."""
-        if sum(num_outputs) == len(places.position):
+        if sum(num_outputs) == len(sequence):
             return None
-        ends = places.starts[1:]
-        wanted = np.arange(len(places.position)) >= (ends - num_outputs)[places.sequence]
+        wanted = np.arange(len(sequence)) >= (starts[1:] - num_outputs)[sequence]
         return self._tensor(wanted.nonzero()[0])
 
     def _tensor(self, numbers: NDArray[np.generic]) -> Tensor:
@@ -146,15 +121,14 @@ class BatchBuilder:
         return tensor if self._device.type == "cpu" else tensor.to(self._device, non_blocking=True)
 
 
-def _seen(planned: Sequence[Rows], places: _Places, window: int | None) -> tuple[Small, Small]:
-    """The positions low to high - 1 that each row sees: up to its own, or to the end of its image."""
-    highs = (places.position + 1).astype(np.int32)
-    if window is None:
-        return np.zeros_like(highs), highs
-    lows = np.maximum(highs - window, 0)
-    for begin, end in whole_images(planned) if len(highs) > len(planned) else ():  # a row alone is no image
+def _to_ends_of_images(planned: Sequence[Rows], highs: Small) -> Small:
+    """Where what the rows see in sliding layers ends: for those of an image with the image."""
+    if len(highs) == len(planned):  # a row alone is no image
+        return highs
+    highs = highs.copy()
+    for begin, end in whole_images(planned):
         highs[begin:end] = highs[end - 1]
-    return lows, highs
+    return highs
 
 
 def whole_images(planned: Sequence[Rows]) -> Iterator[tuple[int, int]]:

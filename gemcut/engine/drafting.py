@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gemcut.engine.progress import Key, Made, Progress, Rows
+from gemcut.engine.progress import Key, Progress, Rows
 from gemcut.engine.runner import Runner
 from gemcut.engine.speculative import (
     Acceptance,
@@ -65,7 +65,6 @@ class PagedDrafter:
         self._embedding = runner.model.model.language_model.embed_tokens
         self._layers = layers_read_by_drafter(runner.model.config.text)
 
-    @torch.inference_mode()
     def draft(self, sequences: list[Progress], hidden: Tensor, count: int) -> list[list[int]]:
         """The tokens that it finds likeliest, one after another: `count` for each sequence.
 
@@ -137,18 +136,22 @@ class Speculator:
         return self._drafts([(p, count) for p, count in zip(proposals, counts, strict=True) if count])
 
     def learn(
-        self, planned: Sequence[Rows], hidden: Sequence[Tensor], made: Mapping[Key, Made], seconds: float
+        self,
+        planned: Sequence[Rows],
+        hidden: Sequence[Tensor],
+        made: Mapping[Key, Sequence[int]],
+        seconds: float,
     ) -> None:
         """What became of a step that took so long.
 
-        hidden: (M, C) of each sequence, its rows that were wanted.
+        hidden: (M, C) of each sequence, its rows that were wanted.  made: the tokens of those that chose.
         """
         if not self._guesses:
             return
         for number, rows in enumerate(planned):
             if not rows.num_drafts and self._drafter is None:
                 continue
-            tokens = made[rows.progress.key].tokens if rows.progress.key in made else ()
+            tokens = made.get(rows.progress.key, ())
             if tokens:
                 followed = self._follow(rows.progress)
                 if self._drafter is not None:

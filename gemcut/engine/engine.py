@@ -7,7 +7,7 @@ itself fails, every stream raises the error, and so does every later `submit`.
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
@@ -20,7 +20,7 @@ from gemcut.engine.logprobs import TokenLogprobs, token_logprobs
 from gemcut.engine.memory import MemoryPlan
 from gemcut.engine.naive import SCORED_ROWS, Token, advanced
 from gemcut.engine.occupancy import Occupancy, occupancy_of
-from gemcut.engine.progress import Key, Made, Rows
+from gemcut.engine.progress import Key, Rows
 from gemcut.engine.request import Request
 from gemcut.engine.results import Results
 from gemcut.engine.runner import Runner
@@ -32,7 +32,6 @@ from gemcut.engine.token_stream import TokenStream
 from gemcut.errors import EngineFailed, RequestTooLarge
 from gemcut.model.drafter import Drafter
 
-NOTHING = Made((), ended=False)
 LAST_STEP_S = 10.0  # how long a program's end waits for the step that is under way
 
 
@@ -170,9 +169,9 @@ class _Loop:
         planned = self._scheduler.next_step(self._speculator.propose(self._scheduler.running, self._forced()))
         start = time.perf_counter()
         if not planned:
-            self._scheduler.commit({})
+            self._scheduler.commit({}, ())
             return
-        held = self._held([rows.progress.key for rows in planned if rows.chooses])
+        held = self._held(rows.progress.key for rows in planned if rows.chooses)
         masks = self._masks.submit(_masks_of, held) if held else None  # made while the model runs
         try:
             hidden = self._runner.run(planned, self._soft(planned))
@@ -184,9 +183,9 @@ class _Loop:
             return
         self._score(planned, hidden)
         failed, permitted = ({}, {}) if masks is None else masks.result()
-        made = self._choose(planned, hidden, permitted, failed)
+        made, ended = self._choose(planned, hidden, permitted, failed)
         self._speculator.learn(planned, hidden, made, time.perf_counter() - start)
-        self._scheduler.commit(made)
+        self._scheduler.commit(made, ended)
         for key, reason in failed.items():
             self._fail(key, reason)
 
@@ -194,10 +193,10 @@ class _Loop:
         """Tokens about which constraints leave no choice: guesses that are right for sure."""
         return {key: constraint.forced for key, constraint in self._constraints.items()}
 
-    def _held(self, keys: Sequence[Key]) -> dict[Key, Constraint]:
+    def _held(self, keys: Iterable[Key]) -> dict[Key, Constraint]:
         """The constraints of those to which some token is forbidden now."""
         known = self._constraints
-        return {key: known[key] for key in keys if key in known and known[key].restricts}
+        return {key: known[key] for key in keys if key in known and known[key].restricts} if known else {}
 
     def _soft(self, planned: Sequence[Rows]) -> dict[int, Tensor]:
         """The soft tokens of the requests that have media."""
@@ -213,8 +212,10 @@ class _Loop:
         hidden: Results,
         permitted: dict[Key, Tensor],
         failed: dict[Key, Exception],
-    ) -> dict[Key, Made]:
-        """The next tokens of each sequence that has any; `failed` gets the sequences in which this fails.
+    ) -> tuple[dict[Key, Sequence[int]], list[Key]]:
+        """The next tokens of each sequence that chooses, and those whose reply ends with them.
+
+        `failed` gets the sequences in which this fails, and they get no tokens.
 
         Place by place: the token behind the last known one, then, where that was the guess, the one behind
         the guess.  So at every place counts, grammar and stops are as they would be without guesses.
@@ -232,18 +233,21 @@ class _Loop:
                 failed[key] = error
             if key not in failed:
                 chosen.append(Choosing(key, rows, sample, slot, len(wanted)))
-                wanted += range(end - 1 - rows.num_drafts, end)
+                first = end - 1 - rows.num_drafts
+                wanted.append(first)
+                if rows.num_drafts:
+                    wanted += range(first + 1, end)
         logits = self._runner.logits(hidden.take(wanted)) if wanted else None
         under_way = chosen
         while under_way and logits is not None:
             self._choose_next(under_way, logits, permitted, failed)
             under_way = [one for one in under_way if one.rows.num_drafts and one.goes_on]
             under_way = [one for one in under_way if one.key not in failed]
-            problems, permitted = _masks_of(self._held([one.key for one in under_way]))
+            problems, permitted = _masks_of(self._held(one.key for one in under_way))
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
-        made = {one.key: Made(tuple(one.tokens), one.ended) for one in chosen}
-        return made | dict.fromkeys(failed.keys() - made.keys(), NOTHING)
+        made = dict.fromkeys(failed, ()) | {one.key: one.tokens for one in chosen}
+        return made, [one.key for one in chosen if one.ended]
 
     def _choose_next(
         self,
@@ -256,8 +260,10 @@ class _Loop:
         places = [one.row + len(one.tokens) for one in under_way]
         rows = logits if len(places) == len(logits) else logits[torch.tensor(places, device=logits.device)]
         slots = [one.slot for one in under_way]
-        positions = [len(one.sample.made) for one in under_way]
-        packed = stack_masks([permitted.get(one.key) for one in under_way], self._num_words)
+        positions = [one.sample.choice.stops.num_tokens for one in under_way]
+        packed = (
+            stack_masks([permitted.get(one.key) for one in under_way], self._num_words) if permitted else None
+        )
         masks = None if packed is None else unpack(packed.to(rows.device), rows.shape[-1])  # (R, V) bool
         ids = self._sampler.choose(rows, slots, positions, masks)
         self._sampler.observe(slots, ids)
@@ -275,7 +281,8 @@ class _Loop:
         if not self._free_slots:
             self._take_slots_of_the_waiting()
         sample.slot = slot = self._free_slots.pop()
-        self._sampler.put(slot, sample.choice.sampling, rows.progress.request.prompt_ids, sample.made)
+        prompt = rows.progress.request.prompt_ids
+        self._sampler.put(slot, sample.choice.sampling, prompt, rows.progress.ids[len(prompt) :])
         return slot
 
     def _take_slots_of_the_waiting(self) -> None:
@@ -287,10 +294,9 @@ class _Loop:
 
     def _advance(self, sample: Sample, token_id: int, logprobs: TokenLogprobs | None) -> bool:
         """Hands a token over; returns whether the reply ends with it."""
-        choice = sample.choice
-        sample.made.append(token_id)
-        ends = choice.constraint is not None and advanced(choice.constraint, token_id)
-        over = choice.stops.push(token_id, ends) or len(sample.made) == sample.job.request.max_tokens
+        constraint, stops = sample.choice.constraint, sample.choice.stops
+        ends = constraint is not None and advanced(constraint, token_id)
+        over = stops.push(token_id, ends) or stops.num_tokens == sample.job.request.max_tokens
         sample.stream.put(Token(token_id, logprobs, ends))
         if over:
             sample.stream.put(None)

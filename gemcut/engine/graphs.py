@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gemcut.config import TextConfig
-from gemcut.engine.batch import KINDS
+from gemcut.engine.page_tables import KINDS
 from gemcut.engine.pages import SCRATCH, PageLayout
 from gemcut.kernels.linear import multiplies_groups
 from gemcut.kernels.page_sight import PageSight

@@ -1,7 +1,7 @@
 """The naive loop: one sequence, one token at a time.  What any faster engine must equal."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 
@@ -18,7 +18,8 @@ PREFILL_ROWS = 2048  # of a long prompt at a time, which bounds the memory of it
 SCORED_ROWS = 64  # whose logits are held at a time: 64 MiB with Gemma's vocabulary
 
 
-class Token(NamedTuple):
+@dataclass(slots=True)
+class Token:
     """A token of the reply.
 
     logprobs: None unless the request wants them.  ends: whether what the reply must follow ends with it.

@@ -1,6 +1,5 @@
 """The page tables of running sequences as arrays, of which a step changes little."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,38 +9,9 @@ from gemcut.config import AttentionKind
 from gemcut.engine.pages import Table
 from gemcut.engine.progress import Progress
 
-LINES, PAGES = 8, 64  # of an array at first
-
-
-class KindTables:
-    """Tables of one kind of layer, a line each.
-
-    pages: (lines, most pages) int32.  first: (lines,), which page of its sequence each begins with.
-    count: (lines,), pages of each.
-    """
-
-    def __init__(self) -> None:
-        self.pages = np.zeros((LINES, PAGES), dtype=np.int32)
-        self.first = np.zeros(LINES, dtype=np.int64)
-        self.count = np.zeros(LINES, dtype=np.int64)
-
-    def write(self, line: int, pages: Sequence[int], first: int, anew: bool) -> None:
-        """Pages come at the end and leave at the front: a list with the same front has grown.
-
-        anew: the line had another table.
-        """
-        kept = 0 if anew or self.first[line] != first else int(self.count[line])
-        if len(pages) > self.pages.shape[1]:
-            self.reshape(len(self.pages), 2 * len(pages))
-        self.first[line], self.count[line] = first, len(pages)
-        self.pages[line, kept : len(pages)] = pages[kept:]
-
-    def reshape(self, lines: int, pages: int) -> None:
-        """Makes room for so many."""
-        before = self.pages
-        self.pages = np.zeros((lines, pages), dtype=np.int32)
-        self.pages[: len(before), : before.shape[1]] = before
-        self.first, self.count = np.resize(self.first, lines), np.resize(self.count, lines)
+KINDS: tuple[AttentionKind, ...] = ("full_attention", "sliding_attention")
+NUMBERS = np.arange(len(KINDS))[:, None]  # of KINDS, to index with
+LINES, PAGES = 8, 64  # of the arrays at first
 
 
 @dataclass(slots=True)
@@ -54,16 +24,17 @@ class _Line:
 
 
 class PageTables:
-    """Tables of both kinds of layer, a line for each sequence.
+    """Tables of both kinds of layer, a line for each sequence.  The first axis is that of KINDS.
 
+    pages: (2, lines, most pages) int32.
+    first: (2, lines), which page of its sequence each begins with.  count: (2, lines), pages of each.
     num_found: (lines,), pages of full-attention layers that others have written.
     """
 
     def __init__(self) -> None:
-        self.kinds: dict[AttentionKind, KindTables] = {
-            "full_attention": KindTables(),
-            "sliding_attention": KindTables(),
-        }
+        self.pages = np.zeros((len(KINDS), LINES, PAGES), dtype=np.int32)
+        self.first = np.zeros((len(KINDS), LINES), dtype=np.int64)
+        self.count = np.zeros((len(KINDS), LINES), dtype=np.int64)
         self.num_found = np.zeros(LINES, dtype=np.int64)
         self._lines: dict[Progress, _Line] = {}
         self._free = list(range(LINES))
@@ -84,10 +55,15 @@ class PageTables:
         return self._index
 
     def _write(self, line: _Line, table: Table) -> None:
-        anew = table is not line.table
-        self.kinds["full_attention"].write(line.index, table.full, 0, anew)
-        self.kinds["sliding_attention"].write(line.index, table.sliding, table.first_sliding, anew)
-        self.num_found[line.index] = table.num_found
+        """Pages come at the end and leave at the front: a list with the same front has grown."""
+        at, same = line.index, table is line.table
+        for kind, pages, first in ((0, table.full, 0), (1, table.sliding, table.first_sliding)):
+            if len(pages) > self.pages.shape[2]:
+                self._reshape(self.pages.shape[1], 2 * len(pages))
+            kept = int(self.count[kind, at]) if same and self.first[kind, at] == first else 0
+            self.pages[kind, at, kept : len(pages)] = pages[kept:]
+            self.first[kind, at], self.count[kind, at] = first, len(pages)
+        self.num_found[at] = table.num_found
         line.table, line.changes = table, table.changes
 
     def _new_line(self, progress: Progress) -> _Line:
@@ -97,9 +73,16 @@ class PageTables:
                 self._free.append(self._lines.pop(ended).index)
         if not self._free:
             held = len(self.num_found)
-            for kind in self.kinds.values():
-                kind.reshape(2 * held, kind.pages.shape[1])
-            self.num_found = np.resize(self.num_found, 2 * held)
+            self._reshape(2 * held, self.pages.shape[2])
             self._free += range(held, 2 * held)
         self._lines[progress] = line = _Line(self._free.pop())
         return line
+
+    def _reshape(self, lines: int, pages: int) -> None:
+        """Makes room for so many."""
+        more = lines - len(self.num_found)
+        self.pages = np.pad(self.pages, ((0, 0), (0, more), (0, pages - self.pages.shape[2])))
+        self.first, self.count = (
+            np.pad(numbers, ((0, 0), (0, more))) for numbers in (self.first, self.count)
+        )
+        self.num_found = np.pad(self.num_found, (0, more))

@@ -174,7 +174,7 @@ class Pool:
             self.free.append(page)
 
 
-@dataclass
+@dataclass(slots=True)
 class Table:
     """The pages of one sequence.
 

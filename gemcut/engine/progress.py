@@ -1,8 +1,7 @@
 """How far a request has come, and what of it runs in a step."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from gemcut.engine.pages import PageLayout, PrefixHashes, Table
 from gemcut.engine.request import Request, cut_back
@@ -10,20 +9,20 @@ from gemcut.engine.request import Request, cut_back
 Key = tuple[int, int]  # a request's id, and the number of the sample
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Progress:
     """One sample of a request; the scheduler changes it.
 
-    arrival: smaller for those that came earlier.
+    key: its name.  arrival: smaller for those that came earlier.
     ids: the prompt and what has followed.  computed: how many of them have their keys and values in pages.
     num_cached: how many were there already when it began for the first time.
-    hashes: of the whole pages of `ids`.  edges: where the window is to be kept once it is computed.
+    hashes: of the whole pages of `ids`.  edges: where the window is to be kept once computed, ascending.
     sliding_peak: the most sliding pages that it must hold at once.
     waits_for: hash of a page that another request is computing for both.
     """
 
     request: Request
-    sample: int
+    key: Key
     arrival: int
     ids: list[int]
     hashes: PrefixHashes
@@ -32,7 +31,7 @@ class Progress:
     computed: int = 0
     num_cached: int | None = None
     table: Table = field(default_factory=Table)
-    edges: set[int] = field(default_factory=set)
+    edges: list[int] = field(default_factory=list)
     waits_for: bytes | None = None
 
     @classmethod
@@ -41,12 +40,7 @@ class Progress:
         hashes = PrefixHashes(layout.page_tokens, request.media, request.adapter)
         hashes.extend(request.prompt_ids)
         peak = layout.sliding_peak(request.most_tokens, request.media)
-        return cls(request, sample, arrival, list(request.prompt_ids), hashes, peak)
-
-    @cached_property
-    def key(self) -> Key:
-        """Its name."""
-        return self.request.id, self.sample
+        return cls(request, (request.id, sample), arrival, list(request.prompt_ids), hashes, peak)
 
     @property
     def pending(self) -> int:
@@ -58,10 +52,10 @@ class Progress:
         """Tokens of the reply so far."""
         return len(self.ids) - len(self.request.prompt_ids)
 
-    @cached_property
+    @property
     def scores(self) -> bool:
         """Whether the results of its prompt's rows are wanted; one sample of a request is enough."""
-        return self.request.score_prompt and self.sample == 0
+        return self.request.score_prompt and self.key[1] == 0
 
     def scores_from(self, start: int) -> bool:
         """Whether the result of every row is wanted where rows begin at `start`."""
@@ -74,13 +68,13 @@ class Progress:
         last = len(self.request.prompt_ids) - 1  # the same prompt again computes one token at least
         places = (*self.request.boundaries, last, table.num_found * layout.page_tokens)
         edges = {self.edge(position, layout) for position in places}
-        self.edges = {edge for edge in edges if edge > computed}
+        self.edges = sorted(edge for edge in edges if edge > computed)
 
     def want_edge(self, position: int, layout: PageLayout) -> None:
         """Keeps the window before this position too, if the sequence has not left it behind."""
         edge = self.edge(position, layout)
         if edge > 0 and edge >= self.computed - self.computed % layout.page_tokens:
-            self.edges.add(edge)
+            self.edges = sorted({*self.edges, edge})
 
     def edge(self, position: int, layout: PageLayout) -> int:
         """The last place up to `position` where another sequence could go on."""
@@ -101,13 +95,15 @@ class Progress:
         return start + 1
 
 
-class Rows(NamedTuple):  # many are made in a step, and tuples are made quickly
+@dataclass(eq=False, slots=True)  # many are made in a step, and a frozen one takes three times as long
+class Rows:
     """What one sequence computes in a step: its tokens from position `start` on.
 
     Where they stand in pages its table says, until the next step is planned.
     ids: known tokens, and behind them `num_drafts` guesses.
     chooses: whether the next token is to be chosen, from the last known token's row and those of the guesses.
     num_outputs: how many of the rows, the last ones, have a result that is wanted.
+    scores: whether those of the prompt are, for the log probabilities of its tokens.
     """
 
     progress: Progress
@@ -116,19 +112,4 @@ class Rows(NamedTuple):  # many are made in a step, and tuples are made quickly
     num_drafts: int
     chooses: bool
     num_outputs: int
-
-    @property
-    def scores(self) -> bool:
-        """Whether the result of every row is wanted."""
-        return self.progress.scores_from(self.start)
-
-
-class Made(NamedTuple):
-    """What a sequence that `chooses` made in a step.
-
-    tokens: the guesses that were right, and one token more; nothing behind a token that ends the reply.
-    ended: whether the reply ends here.
-    """
-
-    tokens: tuple[int, ...]
-    ended: bool
+    scores: bool

@@ -4,6 +4,7 @@ Letters: M rows whose results are wanted, S soft tokens, C model width, V vocabu
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,8 +21,22 @@ from gemcut.model.paged_cache import PagedCache
 from gemcut.model.step import Embedded, Step
 
 
+@dataclass(frozen=True)
+class SoftRows:
+    """Which of some rows are soft tokens, (N,) bool on the CPU, and those (S, C)."""
+
+    placeholders: Tensor
+    tokens: Tensor
+
+    def part(self, start: int, end: int, missing: int) -> "SoftRows":
+        """Those of rows start to end - 1, behind which `missing` others are put."""
+        before, here = self.placeholders[:start], self.placeholders[start:end]
+        tokens = self.tokens[int(before.sum()) :][: int(here.sum())]
+        return SoftRows(pad(here, (0, missing)), tokens)
+
+
 class Runner:
-    """Runs the steps that a scheduler plans.
+    """Runs the steps that a scheduler plans; the engine's thread does so in inference mode.
 
     int8: keep keys and values in int8.
     batch_invariant: give each row the same numbers to the last bit, whatever runs beside it; slower.
@@ -37,24 +52,18 @@ class Runner:
         record = None if batch_invariant else recorder_for(model, self.cache)
         self._graphs = None if record is None else DecodeGraphs(model, self.cache, layout, record)
 
-    @torch.inference_mode()
     def run(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> Results:
         """Hidden states of the rows that are wanted, (M, C) of each sequence, in the order of `planned`."""
         batch = self.builder.build(planned)
-        placeholders, here = self._soft(planned, soft)
+        found = self._soft(planned, soft)
         if self._tile is None:
-            hidden = self._hidden(self._embedded(batch.ids, placeholders, here), batch.step)
-            return Results(hidden, batch.num_outputs)
+            return Results(self._hidden(self._embedded(batch.ids, found), batch.step), batch.num_outputs)
         parts = []
         for tile in tiles(batch, planned, self._tile):
-            rows = slice(tile.start, tile.end)
             missing = len(tile.step.positions) - (tile.end - tile.start)
-            marks = pad(placeholders[rows], (0, missing))
-            before = int(placeholders[: tile.start].sum())
-            embedded = self._embedded(
-                pad(batch.ids[rows], (0, missing)), marks, here[before : before + int(marks.sum())]
-            )
-            made = self.model(embedded, tile.step)
+            here = None if found is None else found.part(tile.start, tile.end, missing)
+            ids = pad(batch.ids[tile.start : tile.end], (0, missing))
+            made = self.model(self._embedded(ids, here), tile.step)
             parts.append(made[tile.wanted] if len(made) else made)
         return Results(torch.cat(parts), batch.num_outputs)
 
@@ -66,7 +75,6 @@ class Runner:
         hidden: Tensor = self.model(embedded, step)
         return hidden
 
-    @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """(M, C) -> (M, V)."""
         if self._tile is None:
@@ -74,24 +82,28 @@ class Runner:
         made = [self.model.logits(part) for part in in_tiles(hidden, self._tile)]
         return torch.cat(made)[: len(hidden)]
 
-    def _soft(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-        """Which of the step's rows are soft tokens, (N,) bool on the CPU, and those (S, C)."""
-        parts = [torch.empty(0, self.model.config.text.hidden_size, device=self.device)]
-        placeholders = torch.zeros(sum([len(rows.ids) for rows in planned]), dtype=torch.bool)
+    def _soft(self, planned: Sequence[Rows], soft: Mapping[int, Tensor]) -> SoftRows | None:
+        """The soft tokens among the planned rows, if there are any."""
+        parts, runs = [], []
         behind = 0  # rows of the sequences before
         for rows in planned if soft else ():
             for first, begin, end in _soft_rows(rows):
                 parts.append(soft[rows.progress.request.id][first : first + end - begin])
-                placeholders[behind + begin : behind + end] = True
+                runs.append(slice(behind + begin, behind + end))
             behind += len(rows.ids)
-        return placeholders, torch.cat(parts) if len(parts) > 1 else parts[0]
+        if not parts:
+            return None
+        placeholders = torch.zeros(behind, dtype=torch.bool)
+        for run in runs:
+            placeholders[run] = True
+        return SoftRows(placeholders, torch.cat(parts))
 
-    def _embedded(self, ids: Tensor, placeholders: Tensor, soft: Tensor) -> Embedded:
+    def _embedded(self, ids: Tensor, soft: SoftRows | None) -> Embedded:
         """Rows of these ids; where placeholders are among them, the soft tokens stand instead."""
-        if not len(soft):
+        if soft is None:
             return self.model.embed(ids)
         text = self.model.model.language_model
-        return text.embed_with_soft_tokens(ids, placeholders.to(self.device), soft)
+        return text.embed_with_soft_tokens(ids, soft.placeholders.to(self.device), soft.tokens)
 
 
 def _soft_rows(rows: Rows) -> Iterator[tuple[int, int, int]]:

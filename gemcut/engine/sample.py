@@ -14,7 +14,6 @@ class Sample:
     job: Job
     choice: Choice
     stream: TokenStream
-    made: list[int] = field(default_factory=list)
     slot: int | None = None
 
 

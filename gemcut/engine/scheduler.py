@@ -11,11 +11,11 @@ A step: `next_step`, run the rows, choose tokens, `commit`.  `add` and `cancel` 
 """
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gemcut.engine.pages import Hit, PageLayout, Pages
-from gemcut.engine.progress import Key, Made, Progress, Rows
+from gemcut.engine.progress import Key, Progress, Rows
 from gemcut.engine.request import Request
 from gemcut.errors import BadOption, RequestTooLarge
 
@@ -123,7 +123,8 @@ class Scheduler:
             else:
                 self._decode(progress, known)
         self._admit()
-        self._read()
+        if len(self._ends) < len(self.running):
+            self._read()
         ends = self._ends
         self._step = tuple([self._rows(one, ends[one]) for one in self.running if one in ends])
         return self._step
@@ -141,20 +142,29 @@ class Scheduler:
         max_running = min(self.limits.max_running, step_tokens)
         self.limits = Limits(step_tokens=step_tokens, max_running=max_running)
 
-    def commit(self, made: Mapping[Key, Made]) -> tuple[Progress, ...]:
-        """Ends the step: for each sequence that chooses, what it made.  Returns those that ended."""
+    def commit(self, made: Mapping[Key, Sequence[int]], ended: Iterable[Key]) -> None:
+        """Ends the step.
+
+        made: of each sequence that chooses, the guesses that were right, and one token more; nothing behind a
+        token that ends the reply.  ended: those whose reply ends here.
+        """
         step, self._step = self._step, ()
-        ended = []
+        size = self.layout.page_tokens
         for rows in step:
             progress = rows.progress
             if progress.state != "running":  # cancelled while the step ran
                 continue
-            result = made[progress.key] if rows.chooses else Made((), ended=False)
-            self._advance(rows, result.tokens)
-            if result.ended:
-                self._end(progress)
-                ended.append(progress)
-        return tuple(ended)
+            start, end = rows.start, rows.start + len(rows.ids)
+            if rows.chooses:
+                tokens = made[progress.key]
+                progress.ids += tokens
+                if rows.num_drafts:
+                    end -= rows.num_drafts - num_right(rows, tokens)
+            progress.computed = end
+            if end // size > start // size:
+                self._turn_page(progress, start, end)
+        for key in ended:
+            self.end(key)
 
     def _decode(self, progress: Progress, known: int) -> None:
         """Plans the next row of a reply, and its guesses as far as pages and budget go without harm."""
@@ -292,38 +302,30 @@ class Scheduler:
         """The planned rows of one sequence."""
         start, known = progress.computed, len(progress.ids)
         if start + 1 == end == known:  # nearly always
-            return Rows(progress, start, (progress.ids[-1],), 0, True, 1)
+            return Rows(progress, start, (progress.ids[-1],), 0, True, 1, False)
         ids, num_drafts = tuple(progress.ids[start:end]), max(0, end - known)
         if num_drafts:
             ids = (*ids, *self._drafts[progress.key][:num_drafts])
         chooses = end >= known
-        num_outputs = num_drafts + 1 if chooses else 0
-        if progress.scores_from(start):
-            num_outputs = len(ids)
-        return Rows(progress, start, ids, num_drafts, chooses, num_outputs)
-
-    def _advance(self, rows: Rows, tokens: Sequence[int]) -> None:
-        """Counts as computed what the rows were right about, and lets go what nobody sees any more."""
-        progress, size = rows.progress, self.layout.page_tokens
-        end = rows.start + len(rows.ids)
-        if rows.num_drafts:
-            num_right = len(tokens) - 1
-            assert tuple(tokens[:-1]) == rows.ids[len(rows.ids) - rows.num_drafts :][:num_right]
-            end += num_right - rows.num_drafts
-        progress.ids += tokens
-        progress.computed = end
-        assert len(progress.ids) <= progress.request.most_tokens
-        if end // size > rows.start // size:
-            self._turn_page(progress, rows.start, end)
+        scores = progress.scores_from(start)
+        num_outputs = len(ids) if scores else num_drafts + 1 if chooses else 0
+        return Rows(progress, start, ids, num_drafts, chooses, num_outputs, scores)
 
     def _turn_page(self, progress: Progress, start: int, end: int) -> None:
         """Makes findable what was filled while `start` became `end` tokens, and leaves what nobody sees."""
+        assert len(progress.ids) <= progress.request.most_tokens
         progress.hashes.extend(progress.ids)
         keys, size = progress.hashes.of_pages, self.layout.page_tokens
         self.pages.publish(progress.table, keys, start, end)
-        for edge in sorted(edge for edge in progress.edges if edge <= end):
-            self.pages.keep_window(progress.table, keys, edge)
-            progress.edges.remove(edge)
+        while progress.edges and progress.edges[0] <= end:
+            self.pages.keep_window(progress.table, keys, progress.edges.pop(0))
         self.pages.slide(progress.table, end)
         for key in keys[start // size : end // size]:
             self._read_no_longer(key, progress)
+
+
+def num_right(rows: Rows, tokens: Sequence[int]) -> int:
+    """How many of the rows' guesses are among the tokens, which are one more; none where choosing failed."""
+    count = max(0, len(tokens) - 1)
+    assert tuple(tokens[:-1]) == rows.ids[len(rows.ids) - rows.num_drafts :][:count]
+    return count

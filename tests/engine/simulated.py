@@ -10,7 +10,7 @@ from zlib import crc32
 
 from gemcut.config import AttentionKind
 from gemcut.engine.pages import SCRATCH, PageLayout, Pool
-from gemcut.engine.progress import Key, Made, Progress, Rows
+from gemcut.engine.progress import Key, Progress, Rows
 from gemcut.engine.request import MediaSpan, Request
 from gemcut.engine.scheduler import Limits, Scheduler
 
@@ -99,8 +99,9 @@ class Simulation:
             self._read(rows, held)
             self.rows_run[rows.progress.request.id] += len(rows.ids)
         made = {rows.progress.key: self._choose(rows) for rows in step if rows.chooses}
+        ended = [rows.progress.key for rows in step if rows.chooses and self._ends(rows, made)]
         between()
-        self.scheduler.commit(made)
+        self.scheduler.commit(made, ended)
         for rows in step:
             self.replies[rows.progress.key] = rows.progress.ids[len(rows.progress.request.prompt_ids) :]
         self.num_steps += 1
@@ -150,7 +151,7 @@ class Simulation:
             found = [memory[pages[at // size - begin] * size + at % size] for at in range(first[kind], end)]
             assert found == values[first[kind] :]
 
-    def _choose(self, rows: Rows) -> Made:
+    def _choose(self, rows: Rows) -> list[int]:
         """The guesses that are right and one token more, up to the reply's end."""
         progress = rows.progress
         guesses = rows.ids[len(rows.ids) - rows.num_drafts :]
@@ -162,10 +163,16 @@ class Simulation:
         ):
             made.append(token)
             if ends(so_far + made, progress.request):
-                return Made(tuple(made), ended=True)
+                return made
             if place == rows.num_drafts or guesses[place] != token:
                 break
-        return Made(tuple(made), ended=False)
+        return made
+
+    @staticmethod
+    def _ends(rows: Rows, made: dict[Key, list[int]]) -> bool:
+        progress = rows.progress
+        reply = progress.ids[len(progress.request.prompt_ids) :] + made[progress.key]
+        return ends(reply, progress.request)
 
 
 def tables(rows: Rows) -> dict[AttentionKind, tuple[list[int], int]]:

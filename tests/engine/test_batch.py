@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gemcut.engine.batch import Batch, BatchBuilder
 from gemcut.engine.pages import PageLayout
-from gemcut.engine.progress import Made
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.scheduler import Limits, Scheduler
@@ -47,13 +46,15 @@ def through_pages(model: Gemma4, int8: bool = False) -> Tensor:
         )
     while scheduler.running or scheduler.waiting:
         planned = scheduler.next_step({})
-        made = {}
+        made, ended = {}, []
         for rows, hidden in zip(planned, runner.run(planned, {}), strict=True):
             found[rows.progress.request.id].append(hidden)
             known, ids = rows.start + len(rows.ids), ids_of(rows.progress.request.id)
             if rows.chooses:
-                made[rows.progress.key] = Made((*ids[known : known + 1],) or (5,), ended=known == len(ids))
-        scheduler.commit(made)
+                made[rows.progress.key] = ids[known : known + 1] or (5,)
+            if known == len(ids):
+                ended.append(rows.progress.key)
+        scheduler.commit(made, ended)
     return torch.cat(found[0] + found[1])
 
 

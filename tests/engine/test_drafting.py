@@ -18,7 +18,7 @@ from gemcut.engine.job import Choice, Job
 from gemcut.engine.memory import MemoryPlan, plan_memory
 from gemcut.engine.naive import generate
 from gemcut.engine.pages import PageLayout
-from gemcut.engine.progress import Key, Made, Progress
+from gemcut.engine.progress import Key, Progress
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.sampling_params import Sampling
@@ -239,8 +239,8 @@ def test_drafts_from_pages_are_those_from_the_keys_themselves(name: str, page_to
         for rows, result in zip(planned, runner.run(planned, {}), strict=True):
             if rows.chooses:
                 hidden[rows.progress.request.id] = result[-1:]
-                made[rows.progress.key] = Made((rows.progress.request.id + 5,), ended=False)
-        scheduler.commit(made)
+                made[rows.progress.key] = (rows.progress.request.id + 5,)
+        scheduler.commit(made, ())
     rows = torch.cat([hidden[progress.request.id] for progress in scheduler.running])
     got = PagedDrafter(drafter(name), runner).draft(scheduler.running, rows, 4)
     for progress, tokens in zip(scheduler.running, got, strict=True):
@@ -429,12 +429,12 @@ class Bench:
             guesses = rows.ids[len(rows.ids) - rows.num_drafts :]
             while kept < len(guesses) and guesses[kept] == true[kept]:
                 kept += 1
-            made[rows.progress.key] = Made(tuple(true[: kept + 1]), ended=False)
+            made[rows.progress.key] = true[: kept + 1]
             checked += rows.num_drafts
         seconds = 1 + self.price * checked
         hidden = [torch.zeros(rows.num_outputs, 4) for rows in planned]
         self.speculator.learn(planned, hidden, made, seconds)
-        self.scheduler.commit(made)
+        self.scheduler.commit(made, ())
         return checked
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from gemcut.engine import runner as runner_module
 from gemcut.engine.graphs import SIZES, StaticRows, recorder_for
 from gemcut.engine.pages import SCRATCH, PageLayout
-from gemcut.engine.progress import Made, Rows
+from gemcut.engine.progress import Rows
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.scheduler import Limits, Scheduler
@@ -82,19 +82,14 @@ def drive(both: tuple[Runner, Runner], most_steps: int) -> Iterator[tuple[list[T
         if not planned:
             return
         mine, theirs = (runner.run(planned, {}) for runner in both)
-        scheduler.commit(
-            {
-                rows.progress.key: made(rows, hidden, both[1])
-                for rows, hidden in zip(planned, theirs, strict=True)
-                if rows.chooses
-            }
-        )
+        made, ended = {}, []
+        for rows, hidden in zip(planned, theirs, strict=True):
+            if rows.chooses:
+                made[rows.progress.key] = (int(both[1].logits(hidden[-1:]).argmax()),)
+                if rows.progress.num_made + 1 == rows.progress.request.max_tokens:
+                    ended.append(rows.progress.key)
+        scheduler.commit(made, ended)
         yield mine, theirs
-
-
-def made(rows: Rows, hidden: Tensor, runner: Runner) -> Made:
-    token = int(runner.logits(hidden[-1:]).argmax())
-    return Made((token,), ended=rows.progress.num_made + 1 == rows.progress.request.max_tokens)
 
 
 @pytest.mark.usefixtures("built")

@@ -52,12 +52,11 @@ def test_the_lines_hold_the_pages_of_their_sequences(data: st.DataObject, most: 
         chosen = [sequence for sequence in running if data.draw(st.booleans())]
         lines = tables.lines(chosen)  # type: ignore[arg-type]
         assert len(set(lines.tolist())) == len(chosen)
-        full, sliding = tables.kinds["full_attention"], tables.kinds["sliding_attention"]
         for line, sequence in zip(lines, chosen, strict=True):
             table = sequence.table
-            assert full.pages[line, : full.count[line]].tolist() == table.full
-            assert sliding.pages[line, : sliding.count[line]].tolist() == table.sliding
-            assert (full.first[line], sliding.first[line]) == (0, table.first_sliding)
+            held = [tables.pages[kind, line, : tables.count[kind, line]].tolist() for kind in (0, 1)]
+            assert held == [table.full, table.sliding]
+            assert tables.first[:, line].tolist() == [0, table.first_sliding]
             assert tables.num_found[line] == table.num_found
 
 

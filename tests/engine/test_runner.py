@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gemcut.engine.pages import PageLayout
-from gemcut.engine.progress import Made
 from gemcut.engine.request import MediaSpan, Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.scheduler import Limits, Scheduler
@@ -35,15 +34,17 @@ def run_all(
             scheduler.add(coming.pop(0))
         step += 1
         planned = scheduler.next_step({})
-        results: dict[tuple[int, int], Made] = {}
+        results, ended = {}, []
         for rows, hidden in zip(planned, runner.run(planned, soft), strict=True) if planned else ():
             if not rows.chooses:
                 continue
             token = int(runner.logits(hidden[-1:]).argmax())
             reply = made[rows.progress.request.id]
             reply.append(token)
-            results[rows.progress.key] = Made((token,), ended=len(reply) == rows.progress.request.max_tokens)
-        scheduler.commit(results)
+            results[rows.progress.key] = (token,)
+            if len(reply) == rows.progress.request.max_tokens:
+                ended.append(rows.progress.key)
+        scheduler.commit(results, ended)
     return made
 
 

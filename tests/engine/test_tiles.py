@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gemcut.engine.pages import PageLayout
-from gemcut.engine.progress import Key, Made
+from gemcut.engine.progress import Key
 from gemcut.engine.request import MediaSpan, Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.scheduler import Limits, Scheduler
@@ -38,15 +38,16 @@ def results(
             scheduler.add(coming.pop(0))
         step += 1
         planned = scheduler.next_step({})
-        made: dict[Key, Made] = {}
+        made, ended = {}, []
         for rows, hidden in zip(planned, runner.run(planned, soft), strict=True) if planned else ():
             if rows.chooses:
                 logits = runner.logits(hidden[-1:])[0]
                 seen = found[rows.progress.key]
                 seen.append(logits)
-                token = int(logits.argmax())
-                made[rows.progress.key] = Made((token,), len(seen) == rows.progress.request.max_tokens)
-        scheduler.commit(made)
+                made[rows.progress.key] = (int(logits.argmax()),)
+                if len(seen) == rows.progress.request.max_tokens:
+                    ended.append(rows.progress.key)
+        scheduler.commit(made, ended)
     return found
 
 

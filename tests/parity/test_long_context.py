@@ -7,7 +7,6 @@ import torch
 
 from gemcut.config import Rope
 from gemcut.engine.pages import PageLayout
-from gemcut.engine.progress import Made
 from gemcut.engine.request import Request
 from gemcut.engine.runner import Runner
 from gemcut.engine.scheduler import Limits, Scheduler
@@ -59,5 +58,5 @@ def test_a_prompt_of_many_windows_is_read_with_pages_for_one(name: str, length: 
         (hidden,) = runner.run([rows], {})
         if rows.chooses:
             made.append(int(runner.logits(hidden)[-1].argmax()))
-        scheduler.commit({rows.progress.key: Made((made[-1],), ended=len(made) == 4)} if rows.chooses else {})
+        scheduler.commit({rows.progress.key: made[-1:]}, ())
     assert made == greedy(ours, ids, 4)

@@ -1,6 +1,6 @@
-"""The engine on this CPU: many requests at once, one after another, in the naive loop; shared beginnings.
+"""The engine on a CPU: requests at once, one after another, in the naive loop; beginnings shared; invariance.
 
-    python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2] [--batch-invariant]
+    python -m bench.engine FOLDER [--requests 16] [--prompt 64] [--tokens 16] [--rounds 2]
 
 FOLDER holds a checkpoint, e.g. E2B's real shapes with random weights.  Every prompt is new, unless its
 beginning is what is measured.  `gemcut bench FOLDER --batch 16 --vs transformers` compares with others.
@@ -33,14 +33,19 @@ def prompts(args: argparse.Namespace, seed: int) -> list[list[int]]:
     return torch.randint(1000, 200_000, (args.requests, args.prompt), generator=generator).tolist()  # type: ignore[no-any-return]
 
 
-def measures_of(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
+def measures_of(folder: Path) -> dict[str, Measure]:
     """What is measured."""
-    gemma = Gemma.load(
-        str(folder), device="cpu", engine=EngineOptions(batch_invariant=batch_invariant, speculate="off")
+    gemma, invariant = (
+        Gemma.load(
+            str(folder),
+            device="cpu",
+            engine=EngineOptions(batch_invariant=wanted, speculate="off", cache_bytes=2**30),
+        )
+        for wanted in (False, True)
     )
     seeds = count()
 
-    def complete(ids: list[int], tokens: int) -> float:
+    def complete(ids: list[int], tokens: int, gemma: Gemma = gemma) -> float:
         start = time.perf_counter()
         made = gemma.complete(ids, sampling=SamplingParams(temperature=0, max_tokens=tokens))
         assert len(made.token_ids) == tokens, "a random model met a stop token; use another seed"
@@ -49,10 +54,10 @@ def measures_of(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
     def one_after_another(args: argparse.Namespace) -> float:
         return sum(complete(ids, args.tokens) for ids in prompts(args, next(seeds)))
 
-    def at_once(args: argparse.Namespace) -> float:
+    def at_once(args: argparse.Namespace, gemma: Gemma = gemma) -> float:
         start = time.perf_counter()
         with ThreadPoolExecutor(args.requests) as pool:
-            list(pool.map(lambda ids: complete(ids, args.tokens), prompts(args, next(seeds))))
+            list(pool.map(lambda ids: complete(ids, args.tokens, gemma), prompts(args, next(seeds))))
         return time.perf_counter() - start
 
     def naive(args: argparse.Namespace) -> float:
@@ -85,6 +90,7 @@ def measures_of(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
         "one after another": one_after_another,
         "naive loop": naive,
         "at once": at_once,
+        "at once, invariant": lambda args: at_once(args, invariant),
         "first of two": first_of_two,
         "second of two": second_of_two,
     }
@@ -93,12 +99,13 @@ def measures_of(folder: Path, batch_invariant: bool) -> dict[str, Measure]:
 def report(args: argparse.Namespace, found: dict[str, list[float]]) -> list[str]:
     """The lines of the result: rates of the median round, and ratios with their spread."""
     lines = []
-    for what in ("naive loop", "one after another", "at once"):
+    for what in ("naive loop", "one after another", "at once", "at once, invariant"):
         rate = args.requests * args.tokens / statistics.median(found[what])
         lines.append(f"{what:22} {rate:6.2f} tok/s")
     ratios = {
         "at once / one after another": ("one after another", "at once"),
         "one after another / naive loop": ("naive loop", "one after another"),
+        "at once, invariant / at once": ("at once", "at once, invariant"),
     }
     for name, (slow, fast) in ratios.items():
         each = [a / b for a, b in zip(found[slow], found[fast], strict=True)]
@@ -122,14 +129,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--batch-invariant", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    measures = measures_of(args.folder, args.batch_invariant)
-    measures["at once"](args)  # warms
+    measures = measures_of(args.folder)
+    for what in ("at once", "at once, invariant"):  # warms
+        measures[what](args)
     found: dict[str, list[float]] = {}
     for _ in range(args.rounds):
-        for what in ("at once", "one after another", "naive loop", "first of two", "second of two"):
+        for what in measures:
             found.setdefault(what, []).append(measures[what](args))
     print(*report(args, found), sep="\n")
 

@@ -83,7 +83,7 @@ class BatchBuilder:
         """Where the keys and values of rows on these lines go, (2, N) for KINDS."""
         tables, size = self._tables, self._layout.page_tokens
         page, within = np.divmod(position, size)
-        slots = tables.pages[NUMBERS, line, page - tables.first[:, line]] * np.int64(size) + within
+        slots = tables.pages[NUMBERS, line, page - tables.first.take(line, axis=1)] * np.int64(size) + within
         slots[0, page < tables.num_found[line]] = SCRATCH  # what was found there is not written again
         return slots
 
@@ -92,8 +92,8 @@ class BatchBuilder:
     ) -> dict[AttentionKind, PageSight]:
         """What rows see of the sequences on these lines: what is below `highs`, (N,) for KINDS."""
         tables, layout = self._tables, self._layout
-        num_pages = tables.count[:, lines].max(axis=1, initial=0)
-        first = (tables.first[:, lines] * layout.page_tokens).astype(np.int32)  # (2, B)
+        num_pages = tables.count.take(lines, axis=1).max(axis=1, initial=0)
+        first = (tables.first.take(lines, axis=1) * layout.page_tokens).astype(np.int32)  # (2, B)
         lows = np.maximum(position + 1 - self._windows, 0).astype(np.int32)  # (2, N)
         bounds = torch.from_numpy(starts)
         return {

@@ -29,18 +29,17 @@ Source = Literal["forced", "lookup", "drafter"]
 LOOKED_THROUGH = 2048  # tokens of a long prompt in a step, so that it holds up nobody
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Followed:
     """A sequence and its guesses.
 
-    hidden: (1, B), the model's row that led to the last token; None before there is one.
+    acceptances: of the sources that may be wrong.
+    hidden: (1, B), for a drafter, the model's row that led to the last token; None before there is one.
     source: of the guesses that are being checked.
     """
 
+    acceptances: dict[Source, Acceptance]
     lookup: PromptLookup = field(default_factory=PromptLookup)
-    acceptances: dict[Source, Acceptance] = field(
-        default_factory=lambda: {"lookup": Acceptance(), "drafter": Acceptance()}
-    )
     hidden: Tensor | None = None
     source: Source | None = None
 
@@ -101,6 +100,8 @@ class Speculator:
         self._guesses = wanted != "off"
         self._looks_up = wanted in ("auto", "lookup")
         self._drafter = drafter if wanted in ("auto", "drafter") else None
+        sources: dict[Source, bool] = {"lookup": self._looks_up, "drafter": self._drafter is not None}
+        self._sources = [source for source, used in sources.items() if used]
         self._followed: dict[Progress, _Followed] = {}
         self._times = StepTimes()
         self._round_s = 0.0
@@ -126,7 +127,8 @@ class Speculator:
             if progress.pending == 1:
                 num_rows += 1
                 proposal = self._proposal(progress, followed, forced.get(progress.key, ()))
-                proposals += [] if proposal is None else [proposal]
+                if proposal is not None:
+                    proposals.append(proposal)
         if self._times.of(num_rows) is None:  # what a step without guesses takes is measured first
             return {}
         counts = share_rows([p.offer for p in proposals], num_rows, self._times, self._round_s)
@@ -167,7 +169,8 @@ class Speculator:
 
     def _follow(self, progress: Progress) -> _Followed:
         if (followed := self._followed.get(progress)) is None:
-            followed = self._followed[progress] = _Followed()
+            followed = _Followed({source: Acceptance() for source in self._sources})
+            self._followed[progress] = followed
         return followed
 
     def _forget_ended(self, num_running: int) -> None:
@@ -179,6 +182,9 @@ class Speculator:
         """What the sequence could have of its best source; None where none has anything."""
         for acceptance in followed.acceptances.values():
             acceptance.pass_step()
+        looked_up = followed.lookup.draft(self._most)
+        if not (forced or looked_up or followed.hidden is not None):
+            return None
         room = progress.request.most_tokens - len(progress.ids) - 1  # the last token is not guessed for
         most = min(self._most, room)
         if most < 1:
@@ -187,14 +193,12 @@ class Speculator:
             drafts = forced[:most]
             return _Proposal(progress, followed, "forced", drafts, Offer(len(drafts), 1.0, made=False))
         found: list[_Proposal] = []
-        if looked_up := tuple(followed.lookup.draft(most)):
+        if looked_up:
             offer = Offer(most, followed.acceptances["lookup"].expected, made=False)
-            found.append(_Proposal(progress, followed, "lookup", looked_up, offer))
-        if self._drafter is not None and followed.hidden is not None:
+            found.append(_Proposal(progress, followed, "lookup", tuple(looked_up[:most]), offer))
+        if followed.hidden is not None:
             offer = Offer(most, followed.acceptances["drafter"].expected, made=True)
             found.append(_Proposal(progress, followed, "drafter", (), offer))
-        if not found:
-            return None
         return max(found, key=lambda proposal: proposal.offer.acceptance)  # of equals the free one
 
     def _drafts(self, chosen: Sequence[tuple[_Proposal, int]]) -> dict[Key, Sequence[int]]:

@@ -246,7 +246,8 @@ class _Loop:
             problems, permitted = _masks_of(self._held(one.key for one in under_way))
             failed |= problems
             under_way = [one for one in under_way if one.key not in problems]
-        made = dict.fromkeys(failed, ()) | {one.key: one.tokens for one in chosen}
+        made: dict[Key, Sequence[int]] = dict.fromkeys(failed, ())
+        made |= {one.key: one.tokens for one in chosen}
         return made, [one.key for one in chosen if one.ended]
 
     def _choose_next(

@@ -53,10 +53,10 @@ class PromptLookup:
 
     def __init__(self, longest: int = 3, shortest: int = 2) -> None:
         assert 1 <= shortest <= longest
+        self._lengths = tuple(range(longest, shortest - 1, -1))
         self._ids: list[int] = []
-        self._after: dict[int, dict[tuple[int, ...], int]] = {
-            length: {} for length in range(longest, shortest - 1, -1)
-        }
+        self._last: tuple[int, ...] = ()  # of these, as many as may have to agree
+        self._after: dict[tuple[int, ...], int] = {}  # the latest place behind these tokens
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -64,19 +64,19 @@ class PromptLookup:
     def extend(self, ids: Sequence[int]) -> None:
         """Tokens that follow those it has."""
         for token in ids:
-            place = len(self._ids)
-            for length, after in self._after.items():
-                if place >= length:
-                    after[tuple(self._ids[place - length :])] = place
+            for length in self._lengths:
+                if length <= len(self._last):
+                    self._after[self._last[-length:]] = len(self._ids)
             self._ids.append(token)
+            self._last = (*self._last, token)[-self._lengths[0] :]
 
     def draft(self, count: int) -> list[int]:
         """At most `count` tokens; none where the last ones were not together before.
 
         A draft that runs past the end goes on with itself: "ab ab" drafts "ab ab ab …".
         """
-        for length, after in self._after.items():
-            start = after.get(tuple(self._ids[-length:])) if len(self._ids) >= length else None
+        for length in self._lengths:
+            start = self._after.get(self._last[-length:]) if length <= len(self._last) else None
             if start is not None:
                 copied = self._ids[start : start + count]
                 while len(copied) < count:

@@ -386,8 +386,7 @@ class Gemma:
     def _known(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids, all of them rows of the embedding: on a GPU any other would end the whole process."""
         vocabulary = self.config.text.vocab_size
-        unknown = [token_id for token_id in ids if not 0 <= token_id < vocabulary]
-        if unknown:
+        if unknown := [token_id for token_id in ids if not 0 <= token_id < vocabulary]:
             raise PromptError(
                 f"the prompt has the token id {unknown[0]} and this model's ids end at {vocabulary - 1};"
                 " make ids with its own tokenizer"

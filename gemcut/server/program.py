@@ -74,6 +74,7 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nobody asks where clients are
             lifespan="off",
             ws="none",
             timeout_keep_alive=KEEP_ALIVE_S,

@@ -9,7 +9,8 @@ server's memory, its pages in use at the end.
 
 Then CPU time: all clients ask good requests only, and the engine alone is given the same ones, as many at
 once, in a process before and one after.  What clients do meanwhile on the other core slows the server, not
-the engine alone, so the difference is too large rather than too small.
+the engine alone, so the difference is too large rather than too small; beside it stands what the thread of
+the event loop took, which is nearly all that the server does itself.
 
 Ends with 1 where something is not as it should be: a good request that was not answered whole, a bad one
 that was not refused, pages still in use, memory that grows by more than 5 %, or more than 0.3 ms a token.
@@ -100,6 +101,12 @@ class Server:
         with open(f"/proc/{self.process.pid}/stat") as file:
             parts = file.read().rsplit(")", 1)[1].split()
         return (int(parts[11]) + int(parts[12])) / TICKS
+
+    @property
+    def loop_cpu_s(self) -> float:
+        """CPU time until now of its first thread, the event loop's: no other of its own sees tokens."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/schedstat") as file:
+            return int(file.read().split()[0]) / 1e9
 
     def metrics(self, *names: str) -> dict[str, float]:
         """What it tells of these, each of which it has to tell something of."""
@@ -361,11 +368,13 @@ def main() -> int:
         seen = asyncio.run(load(args, server))
         held = server.held_at_last()
         alone_s = [engine_in_process(args)]
-        before_s = server.cpu_s
+        before_s, loop_s = server.cpu_s, server.loop_cpu_s
         compared = asyncio.run(compare(args, server))
         each_s = (server.cpu_s - before_s) / max(1, compared.made)
+        loop_ms = 1000 * (server.loop_cpu_s - loop_s) / max(1, compared.made)
     alone_s.append(engine_in_process(args))
     faults = report_ends(seen.ended + compared.ended) + report_load(seen)
+    print(f"its event loop               {loop_ms:.3f} ms a token")
     faults += report_cpu(each_s, alone_s) + [f"still held: {name}" for name in held]
     print("as it should be" if not faults else f"not as it should be: {'; '.join(faults)}")
     return 1 if faults else 0

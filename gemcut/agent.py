@@ -57,7 +57,7 @@ class AgentRun:
 
     @property
     def text(self) -> str:
-        """The answer."""
+        """The answer; where `replies[-1].finish_reason` is "length", its beginning."""
         return self.replies[-1].text
 
     @property
@@ -102,7 +102,8 @@ class Agent:
         Calls of one reply run at the same time and their results come as they are there; in the conversation
         they stand in the calls' order.  What a tool raises is told to the model.  Who stops reading ends the
         reply; tools that run are not interrupted.
-        Raises AgentUnfinished where max_rounds replies gave no answer; what `Gemma.stream` raises.
+        Raises AgentUnfinished where max_rounds replies gave no answer, or one broke off before it; what
+        `Gemma.stream` raises.
         """
         said = self._opened(messages)
         replies: list[Reply] = []
@@ -112,12 +113,20 @@ class Agent:
             replies.append(reply)
             said.append(Message("assistant", reply.text, None, reply.thoughts, reply.tool_calls))
             if not reply.tool_calls:
-                yield AgentRun(tuple(said), tuple(replies), tuple(results))
+                run = AgentRun(tuple(said), tuple(replies), tuple(results))
+                if (problem := _broken_off(reply)) is not None:
+                    raise AgentUnfinished(problem, run)
+                yield run
                 return
             told = yield from self._results(reply.tool_calls)
             results += told
             said += [Message("tool", result.content, tool_call_id=result.call.id) for result in told]
-        raise AgentUnfinished(AgentRun(tuple(said), tuple(replies), tuple(results)))
+        names = ", ".join(dict.fromkeys(result.call.name for result in results))
+        raise AgentUnfinished(
+            f"{len(replies)} rounds ended with calls and none with an answer (called: {names}); "
+            "raise max_rounds",
+            AgentRun(tuple(said), tuple(replies), tuple(results)),
+        )
 
     def _opened(self, messages: Conversation) -> list[Message]:
         said = list(read_messages(messages))
@@ -158,3 +167,21 @@ class Agent:
         except (BadMedia, UnsupportedInput) as error:
             return failed(call, error)
         return result
+
+
+def _broken_off(reply: Reply) -> str | None:
+    """Why a reply without calls is no answer, and what to do; None where it is one."""
+    is_cut = reply.finish_reason == "length"
+    if reply.malformed_calls and not is_cut:
+        return (
+            f"the last reply has a call that cannot be read, {reply.malformed_calls[-1][:80]!r}; "
+            "leave constrain_tools on"
+        )
+    if is_cut and (reply.malformed_calls or not reply.text):
+        within = "within a call" if reply.malformed_calls else "before its answer"
+        made = reply.usage.completion_tokens
+        return (
+            f"the last reply was cut off after {made} tokens, {within}; "
+            "raise max_tokens, shorten the conversation"
+        )
+    return None

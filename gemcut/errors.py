@@ -27,7 +27,7 @@ code 2.
     ├── BadTraining            training data or options that cannot be used
     ├── BenchFailed            a program that is measured cannot be started, or failed
     ├── BatchFailed            some questions of a batch could not be answered
-    ├── AgentUnfinished        an agent's rounds are used up and it gave no answer
+    ├── AgentUnfinished        an agent gave no answer: its rounds are used up, or a reply broke off
     ├── ToolFailed             a tool of an agent could not do its work; the model is told
     ├── McpFailed              an MCP server cannot be reached or does not answer
     └── EngineFailed           the engine has stopped: it was closed, or met a fault of its own
@@ -146,17 +146,13 @@ class BatchFailed(GemcutError):
 
 
 class AgentUnfinished(GemcutError):
-    """An agent called tools in every round that it had and gave no answer.
+    """An agent gave no answer: it called tools in every round that it had, or its last reply broke off.
 
     run: what happened until then, an `AgentRun`.
     """
 
-    def __init__(self, run: Any) -> None:
-        names = ", ".join(dict.fromkeys(call.name for call in run.calls))
-        super().__init__(
-            f"{len(run.replies)} rounds ended with calls and none with an answer (called: {names}); raise "
-            "max_rounds, or look at the error's `run`"
-        )
+    def __init__(self, problem: str, run: Any) -> None:
+        super().__init__(f"{problem}, or look at the error's `run`")
         self.run = run
 
 

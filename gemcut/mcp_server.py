@@ -10,6 +10,8 @@ from gemcut.errors import BadOption, McpFailed, ToolFailed
 from gemcut.prompt.messages import MediaPart
 from gemcut.toolbox import AgentTool
 
+INSTALL = "pip install -c constraints.txt -e '.[mcp]'"  # as README.md has it
+
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from mcp import Client
@@ -94,7 +96,7 @@ def _mcp() -> Any:
     try:
         import mcp
     except ImportError as error:
-        raise BadOption("MCP servers need the package mcp; pip install 'gemcut[mcp]'") from error
+        raise BadOption(f"MCP servers need the package mcp; in gemcut's repository: {INSTALL}") from error
     return mcp
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from gemcut.engine.logprobs import TokenLogprobs
 from gemcut.engine.naive import Token
 from gemcut.engine.stop_conditions import FinishReason, StopConditions
+from gemcut.prompt.channels import declares_tools
 from gemcut.prompt.messages import ToolCall
 from gemcut.prompt.parse import ReplyParser, TextDelta, ThoughtDelta, ToolCallMalformed, ToolCallParsed
 from gemcut.prompt.text_stream import TextStream
@@ -157,13 +158,14 @@ class Clock:
 class ReplyReader:
     """The pieces of one reply, of its tokens as they come.
 
-    prompt_ids: what the model reads for it.
+    prompt_ids: what the model reads for it; only where it declares tools can the reply call any.
     """
 
     def __init__(
         self, tokenizer: Tokenizer, prompt_ids: Sequence[int], stops: StopConditions, clock: Clock
     ) -> None:
-        self._parser = ReplyParser(tokenizer, prompt_ids)
+        has_tools = declares_tools(prompt_ids, tokenizer.special)
+        self._parser = ReplyParser(tokenizer, prompt_ids, has_tools)
         self._num_prompt = len(prompt_ids)
         self._stops = stops
         self._clock = clock

@@ -20,6 +20,11 @@ def calls(*wanted: tuple[str, dict[str, Any]], thoughts: str = "") -> list[Delta
     return [*pieces, *made, _finish("tool_calls")]
 
 
+def breaks_off(*pieces: Delta, reason: str = "length") -> list[Delta]:
+    """A reply that ends where it should not."""
+    return [*pieces, _finish(reason)]
+
+
 def _finish(reason: Any) -> Delta:
     return Delta("finish", finish=Finish(reason, Usage(10, 4, 2), Timing(0.5, 20.0)))
 

@@ -1,5 +1,6 @@
 """Agents on a scripted model, and on nano."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gemcut.errors import AgentUnfinished, BadMedia, BadOption
 from gemcut.prompt.messages import ToolCall
 from gemcut.reply import Delta, Usage
 from gemcut.toolbox import ToolResult
-from tests.scripted import Scripted, calls, says
+from tests.scripted import Scripted, breaks_off, calls, says
 
 PLAIN = AgentOptions(system=None, max_rounds=4, parallel=4)
 
@@ -90,6 +91,32 @@ def test_rounds_have_an_end_and_the_error_holds_what_happened() -> None:
         Agent(model, [get_weather], PLAIN).run("Go on for ever.")
     assert len(e.value.run.replies) == 4
     assert [call.id for call in e.value.run.calls] == ["call_1", "call_2", "call_3", "call_4"]
+
+
+CUT_CALL = Delta("malformed_call", "call:get_weather{city:")
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        (breaks_off(CUT_CALL), "cut off after 4 tokens, within a call; raise max_tokens"),
+        (breaks_off(Delta("text", "I look."), CUT_CALL), "within a call"),
+        (breaks_off(Delta("thought", "So")), "cut off after 4 tokens, before its answer"),
+        (breaks_off(CUT_CALL, reason="stop"), "cannot be read, 'call:get_weather{city:'; leave constrain_to"),
+    ],
+)
+def test_a_reply_that_breaks_off_is_no_answer(reply: list[Delta], problem: str) -> None:
+    """The run once ended with the text "" as if all were well."""
+    model = Scripted(calls(("get_weather", {"city": "Bern"})), reply)
+    with pytest.raises(AgentUnfinished, match=re.escape(problem)) as e:
+        Agent(model, [get_weather], PLAIN).run("And in Bern?")
+    assert len(e.value.run.replies) == 2
+    assert [result.call.name for result in e.value.run.results] == ["get_weather"]
+
+
+def test_the_beginning_of_an_answer_is_given_and_says_that_it_was_cut() -> None:
+    run = Agent(Scripted(breaks_off(Delta("text", "It is"))), [get_weather], PLAIN).run("And in Bern?")
+    assert (run.text, run.replies[-1].finish_reason) == ("It is", "length")
 
 
 def test_the_system_message_comes_first_and_once() -> None:

@@ -90,18 +90,21 @@ def told(deltas: Sequence[Delta]) -> list[tuple[object, ...]]:
 @given(
     pieces=st.lists(st.sampled_from(PIECES), max_size=40),
     raw=st.lists(st.integers(0, 1970), max_size=20),
+    tools=st.sampled_from(["", "<|tool>declaration:get_weather{}<tool|>"]),
     tail=st.sampled_from(["", "<|channel>thought\n", "<|channel>", "<|tool_call>call:f{"]),
     sizes=st.lists(st.integers(0, 7), max_size=20),
 )
 def test_random_splits_of_random_tokens_give_one_result(
-    pieces: list[str], raw: list[int], tail: str, sizes: list[int]
+    pieces: list[str], raw: list[int], tools: str, tail: str, sizes: list[int]
 ) -> None:
     tokenizer = nano_tokenizer()
-    prompt = tokenizer.encode("<bos><|turn>model\n" + tail, special=True)
+    prompt = tokenizer.encode(f"<bos>{tools}<|turn>model\n{tail}", special=True)
     ids = [*(i for piece in pieces for i in tokenizer.encode(piece, special=True)), *raw]
     at_once = read(tokenizer, prompt, ids, [])
     assert told(read(tokenizer, prompt, ids, sizes)) == told(at_once)
     assert told(read(tokenizer, prompt, ids, [1] * len(ids))) == told(at_once)
+    if not tools:
+        assert {delta.kind for delta in at_once} <= {"text", "thought", "finish"}
     shown = "".join(delta.text for delta in at_once if delta.kind in ("text", "thought"))
     raw_text = tokenizer.decode(ids)  # without control tokens
     for mark in MARKS:

@@ -109,6 +109,17 @@ def test_a_program_that_never_answers_is_given_up() -> None:
         pass
 
 
+def test_without_the_package_the_error_installs_it_as_the_readme_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(BadOption, match="need the package mcp") as error, McpServer.stdio(["server"]):
+        pass
+    command = str(error.value).partition("repository: ")[2]
+    assert command.startswith("pip install")
+    assert command in (ROOT / "README.md").read_text()
+
+
 def test_a_command_is_a_list() -> None:
     with pytest.raises(BadOption, match="give a list"):
         McpServer.stdio("python server.py")  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 state     left by                                              entered by
 text      any of the below                                     the start; <channel|>; <tool_call|>
 thought   <channel|>, or any of the below                      <|channel>
-call      <tool_call|>, or any of these three                  <|tool_call>
+call      <tool_call|>, or any of these three                  <|tool_call>, where tools are declared
 ended     nothing: what comes after is ignored                 <turn|>  <eos>  <|tool_response>  <|turn>
 """
 
@@ -15,8 +15,13 @@ from gemcut.prompt.tokenizer import SpecialTokens
 ChannelState: TypeAlias = Literal["text", "thought", "call", "ended"]
 
 
-def entered_state(state: ChannelState, token_id: int, special: SpecialTokens) -> ChannelState | None:
-    """The state that a token leads to, maybe the same anew; None where the token belongs to `state`."""
+def entered_state(
+    state: ChannelState, token_id: int, special: SpecialTokens, has_tools: bool = True
+) -> ChannelState | None:
+    """The state that a token leads to, maybe the same anew; None where the token belongs to `state`.
+
+    has_tools: whether there is anything to call; else what follows the mark of a call is text.
+    """
     if token_id not in special.marks or state == "ended":  # almost every token is none
         return None
     if token_id in special.ends:
@@ -24,10 +29,15 @@ def entered_state(state: ChannelState, token_id: int, special: SpecialTokens) ->
     if token_id == special.channel_open:
         return "thought"
     if token_id == special.call_open:
-        return "call"
+        return "call" if has_tools else "text"
     if (state, token_id) in (("thought", special.channel_close), ("call", special.call_close)):
         return "text"
     return None
+
+
+def declares_tools(prompt_ids: Sequence[int], special: SpecialTokens) -> bool:
+    """Whether the prompt tells of tools that can be called."""
+    return special.tool_open in prompt_ids
 
 
 def open_tail(prompt_ids: Sequence[int], special: SpecialTokens) -> Sequence[int]:

@@ -65,15 +65,17 @@ class ReplyParser:
 
     prompt_ids: what the model read. Templates may leave a thought channel open at its end (after a tool's
     response, with thinking on), and then the reply begins within the thought.
+    has_tools: whether there is anything to call; else what looks like a call is text.
 
     Thoughts come without the word `thought` and the line breaks that belong to the marks. A thought that
     the model never closes stays a thought: the ids say nothing else, and whoever wants an answer must force
     the mark. A call that lacks only its closing mark counts as whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = (), has_tools: bool = True) -> None:
         self._tokenizer = tokenizer
         self._special = tokenizer.special
+        self._has_tools = has_tools
         self._stream = TextStream(tokenizer)
         self._state: ChannelState = "text"
         self._header = ""  # of a thought or call: its text as long as that is not known to be over
@@ -87,7 +89,8 @@ class ReplyParser:
         """The events that are certain with this token."""
         if self._state == "ended":
             return []
-        if (entered := entered_state(self._state, token_id, self._special)) is not None:
+        entered = entered_state(self._state, token_id, self._special, self._has_tools)
+        if entered is not None:
             return self._enter(entered)
         if self._state == "call":
             return self._push_call(token_id)

@@ -64,7 +64,8 @@ def question_of(request: ChatRequest, serving: Serving) -> Question:
         request.thinking_token_budget,
     )
     check_samples(request.n or 1, serving.options.most_samples)
-    most = capped(request.most_tokens, serving.options.most_reply_tokens)
+    field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
+    most = capped(request.most_tokens, serving.options.most_reply_tokens, field)
     tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
     options = ReplyOptions(
         tools=tools,
@@ -73,7 +74,7 @@ def question_of(request: ChatRequest, serving: Serving) -> Question:
         schema=request.schema_asked,
         constrain_tools=request.constrain_tools,
         calls=request.call_rules,
-        sampling=request.params(most, request.num_logprobs, budget if think else None),
+        sampling=request.params(most, request.num_logprobs, budget),
     )
     return Question(messages, options)
 

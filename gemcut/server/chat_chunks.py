@@ -41,7 +41,8 @@ class ChatChunks:
         self._wanted = wanted
         self._num_calls = [0] * len(replies)
         self._finished: list[Finish] = []
-        self._logprobs = [TextLogprobs(tokenizer, reply.prompt_ids) for reply in replies]
+        self._logprobs = [TextLogprobs(tokenizer, reply.prompt_ids) for reply in replies if wanted.logprobs]
+        self._around = [self._around_text(number) for number in range(len(replies))]
 
     def start(self) -> list[Event]:
         """Who speaks."""
@@ -53,7 +54,11 @@ class ChatChunks:
         told = self._logprobs[number].of(delta.logprobs) if self._wanted.logprobs else []
         match delta.kind:
             case "text":
-                return [self._chunk(number, {"content": delta.text}, told)]
+                chunk = self._chunk(number, {"content": delta.text}, told)
+                if told:
+                    return [chunk]
+                before, after = self._around[number]
+                return [Event(chunk.data, json=f"{before}{to_json(delta.text)}{after}")]
             case "thought" if self._wanted.thoughts:  # under both names that clients know
                 return [self._chunk(number, {"reasoning": delta.text, "reasoning_content": delta.text})]
             case "tool_call":
@@ -80,6 +85,14 @@ class ChatChunks:
     def whole(self, events: Sequence[Event]) -> dict[str, Any]:
         """The completion that the chunks add up to."""
         return whole_chat([event.data for event in events])
+
+    def _around_text(self, number: int) -> tuple[str, str]:
+        """The JSON of a chunk before and after its text, in which alone nearly all of them differ.
+
+        To encode each whole took a third of the time that a token takes from the engine to the wire.
+        """
+        before, _, after = to_json(self._chunk(number, {"content": ""}).data).rpartition('""')
+        return before, after
 
     def _chunk(
         self, number: int, delta: dict[str, Any], told: Sequence[Any] = (), reason: str | None = None

@@ -172,9 +172,17 @@ class ChatRequest(SamplingFields):
 
     @property
     def call_rules(self) -> CallRules | None:
-        """Which calls there may be; None where tool_choice and parallel_tool_calls leave it open."""
-        names = [tool.function.name for tool in self.tools or ()]
-        return call_rules(self.tool_choice, self.parallel_tool_calls, names)
+        """Which calls there may be; None where tool_choice and parallel_tool_calls leave it open.
+
+        Raises Refusal 400 for tools that are not there, and for rules that free calls would not keep.
+        """
+        tools = [tool.function for tool in self.tools or ()]
+        rules = call_rules(self.tool_choice, self.parallel_tool_calls, [tool.name for tool in tools])
+        if not self.constrain_tools and (rules is not None or any(tool.strict for tool in tools)):
+            wanted = "a tool is strict" if rules is None else "tool_choice or parallel_tool_calls is a rule"
+            text = f"constrain_tools is false and {wanted}, which only constrained calls keep; leave one out"
+            raise Refusal(400, text, param="constrain_tools", code="invalid_value")
+        return rules
 
 
 def call_rules(

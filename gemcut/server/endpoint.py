@@ -200,6 +200,8 @@ class _Exchange:
                 finish=delta.finish.reason,
                 first_token_s=round(delta.finish.timing.first_token_s, 4),
             )
+        if delta.kind == "malformed_call":  # which nobody is sent, as no API has a place for it
+            self._facts["malformed_calls"] = self._facts.get("malformed_calls", 0) + 1
         return answer.push(number, delta)
 
     async def _write(self, data: bytes, is_more: bool = True) -> None:

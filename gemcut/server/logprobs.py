@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gemcut.engine.logprobs import TokenLogprobs
-from gemcut.prompt.channels import ChannelState, entered_state, open_tail
+from gemcut.prompt.channels import ChannelState, declares_tools, entered_state, open_tail
 from gemcut.prompt.tokenizer import Tokenizer
 
 LEAST = -9999.0  # what stands for a probability of zero, which JSON has no logarithm of
@@ -15,6 +15,7 @@ class TextLogprobs:
 
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
+        self._has_tools = declares_tools(prompt_ids, tokenizer.special)
         self._state: ChannelState = "text"
         for token_id in open_tail(prompt_ids, tokenizer.special):
             self._is_text(token_id)
@@ -24,7 +25,7 @@ class TextLogprobs:
         return [logprob_json(self._tokenizer, item) for item in tokens if self._is_text(item.token_id)]
 
     def _is_text(self, token_id: int) -> bool:
-        entered = entered_state(self._state, token_id, self._tokenizer.special)
+        entered = entered_state(self._state, token_id, self._tokenizer.special, self._has_tools)
         if entered is not None:
             self._state = entered
         return self._state == "text" and not self._tokenizer.is_control(token_id)

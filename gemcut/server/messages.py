@@ -12,17 +12,12 @@ from gemcut.many import Question, ReplyOptions
 from gemcut.server.chat import check_media
 from gemcut.server.fields import read_fields
 from gemcut.server.messages_events import MessageEvents
-from gemcut.server.messages_fields import CountRequest, MessagesRequest, ThinkingOn
+from gemcut.server.messages_fields import CountRequest, MessagesRequest
 from gemcut.server.messages_turns import chat_messages
 from gemcut.server.models import Served
 from gemcut.server.running import Ring
 from gemcut.server.sampling_fields import capped
 from gemcut.server.serving import Serving
-from gemcut.server.thinking import Effort, thinking
-
-EFFORTS: dict[str, Effort] = {
-    "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh",
-}  # fmt: skip
 
 
 class MessagesAsked:
@@ -54,9 +49,7 @@ def question_of(request: MessagesRequest, serving: Serving) -> Question:
     """What the model is asked."""
     messages = _messages(request, serving)
     config = request.output_config
-    effort = None if config is None or config.effort is None else EFFORTS[config.effort]
-    budget = request.thinking.budget_tokens if isinstance(request.thinking, ThinkingOn) else None
-    think, budget = thinking(effort, request.is_thinking, budget)
+    think, budget = request.thoughts
     options = ReplyOptions(
         tools=_tools(request),
         think=think,
@@ -69,7 +62,7 @@ def question_of(request: MessagesRequest, serving: Serving) -> Question:
             top_p=request.top_p,
             max_tokens=capped(request.max_tokens, serving.options.most_reply_tokens),
             stop=tuple(request.stop_sequences or ()),
-            max_thought_tokens=budget if think else None,
+            max_thought_tokens=budget,
         ),
     )
     return Question(messages, options)
@@ -90,7 +83,7 @@ class CountTokens:
         prompt = self._serving.models.find(asked.model).gemma.prompt(
             _messages(asked, self._serving),
             tools=_tools(asked),
-            think=asked.is_thinking,
+            think=asked.thoughts[0],
             media=self._serving.media(),
         )
         return {"input_tokens": len(prompt.token_ids)}

@@ -9,6 +9,15 @@ from gemcut.prompt.tool_grammar import CallRules
 from gemcut.server.chat_fields import checked_rules
 from gemcut.server.fields import Fields, Refused
 from gemcut.server.sampling_fields import Stops, Text, within
+from gemcut.server.thinking import Effort, thinking
+
+EFFORTS: dict[str, Effort] = {
+    "low": "low",
+    "medium": "medium",
+    "high": "xhigh",  # the same as none given, as Anthropic has it: no limit
+    "xhigh": "xhigh",
+    "max": "xhigh",
+}
 
 
 class CacheControl(Fields):
@@ -179,9 +188,15 @@ class CountRequest(Fields):
     }
 
     @property
-    def is_thinking(self) -> bool:
-        """Whether the model is to think."""
-        return self.thinking is not None and self.thinking.type != "disabled"
+    def thoughts(self) -> tuple[bool, int | None]:
+        """Whether the model thinks, and the most tokens of that.  Raises Refusal 400 as `thinking` does."""
+        effort = None if self.output_config is None else self.output_config.effort
+        enabled = None if self.thinking is None else self.thinking.type != "disabled"
+        if enabled is False and effort == "high":
+            effort = None
+        budget = self.thinking.budget_tokens if isinstance(self.thinking, ThinkingOn) else None
+        known = None if effort is None else EFFORTS[effort]
+        return thinking(known, enabled, budget, "output_config.effort")
 
     @property
     def call_rules(self) -> CallRules | None:

@@ -64,7 +64,9 @@ class ResponseAsked:
             sampling=SamplingParams(
                 temperature=request.temperature,
                 top_p=request.top_p,
-                max_tokens=capped(request.max_output_tokens, self._serving.options.most_reply_tokens),
+                max_tokens=capped(
+                    request.max_output_tokens, self._serving.options.most_reply_tokens, "max_output_tokens"
+                ),
                 logprobs=request.num_logprobs,
                 max_thought_tokens=budget,
             ),

@@ -76,10 +76,13 @@ class SamplingFields(Fields):
         )
 
 
-def capped(asked: int | None, most: int | None) -> int | None:
-    """How many tokens a reply may have.  Raises Refusal 400 for more than the operator lets anybody have."""
+def capped(asked: int | None, most: int | None, field: str = "max_tokens") -> int | None:
+    """How many tokens a reply may have.  Raises Refusal 400 for more than the operator lets anybody have.
+
+    field: what the request calls it.
+    """
     if asked is not None and most is not None and asked > most:
-        raise Refusal(400, f"max_tokens is {asked} and this server gives at most {most}", param="max_tokens")
+        raise Refusal(400, f"{field} is {asked} and this server gives at most {most}", param=field)
     return most if asked is None else asked
 
 

@@ -16,21 +16,22 @@ to_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False
 
 
 class Event(NamedTuple):  # one is made for every token, and tuples are made quickly
-    """One event.  name: where the API names its events, else None."""
+    """One event.
+
+    name: where the API names its events, else None.  json: of `data`, where it was made another way.
+    """
 
     data: dict[str, Any]
     name: str | None = None
+    json: str | None = None
 
 
 def wire(events: Iterable[Event]) -> bytes:
     """The bytes of events."""
-    lines = [
-        f"data: {to_json(event.data)}\n\n"
-        if event.name is None
-        else f"event: {event.name}\ndata: {to_json(event.data)}\n\n"
-        for event in events
-    ]
-    text = "".join(lines)
+    text = ""
+    for data, name, json in events:
+        head = "" if name is None else f"event: {name}\n"
+        text += f"{head}data: {to_json(data) if json is None else json}\n\n"
     for mark, escape in BREAKS.items():
         text = text.replace(mark, escape)
     return text.encode()

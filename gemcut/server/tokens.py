@@ -77,8 +77,9 @@ class Tokens:
         return shown
 
     def _chat(self, asked: TokenizeRequest, gemma: Gemma) -> list[int]:
-        if "parse_special" in asked.model_fields_set:
-            raise Refusal(400, "parse_special goes with prompt", param="parse_special")
+        for name in ("parse_special", "add_special_tokens"):
+            if name in asked.model_fields_set and getattr(asked, name):
+                raise Refusal(400, f"{name} goes with prompt", param=name)
         messages = conversation(asked.messages or [])
         check_media(messages, self._serving)
         return list(
@@ -101,8 +102,9 @@ class Tokens:
 
 
 def _text(asked: TokenizeRequest, text: str, gemma: Gemma) -> list[int]:
-    if asked.tools is not None or asked.chat_template_kwargs is not None:
-        raise Refusal(400, "tools and chat_template_kwargs go with messages", param="tools")
+    for name in ("tools", "chat_template_kwargs"):
+        if getattr(asked, name) is not None:
+            raise Refusal(400, f"{name} goes with messages", param=name)
     check_length(text, gemma.tokenizer, gemma.config.text.max_position_embeddings)
     ids = gemma.tokenizer.encode(text, special=asked.parse_special)
     bos = gemma.tokenizer.special.bos

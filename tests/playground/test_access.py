@@ -98,6 +98,44 @@ def test_what_the_keyboard_reaches_is_seen(page: Page) -> None:
         assert field.evaluate("node => getComputedStyle(node).outlineStyle") != "none"
 
 
+GROUNDS = """(nodes) => nodes.map((node) => {
+    const ground = (from) => {
+        for (let at = from; at; at = at.parentElement) {
+            const color = getComputedStyle(at).backgroundColor;
+            if (color !== "rgba(0, 0, 0, 0)") return color;
+        }
+    };
+    return [getComputedStyle(node).borderTopColor, ground(node), ground(node.parentElement)];
+})"""  # the colours of a field's border, of its inside and of what is around it
+
+
+def luminance(color: str) -> float:
+    """As WCAG defines it, of `rgb(…)`."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_borders_of_fields_stand_out(page: Page, theme: str) -> None:
+    """3:1 to both sides, as WCAG 1.4.11 asks; they once had the colour of mere lines, 1.2:1."""
+    page.emulate_media(reduced_motion="reduce")
+    set_up(page)
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    page.evaluate("document.activeElement.blur()")
+    fields = page.locator(
+        ".field, .chip span, #options :is(textarea, input:not([type=checkbox], [type=range]))"
+    )
+    found = fields.evaluate_all(GROUNDS)
+    assert len(found) > 10
+    for border, *grounds in found:
+        for ground in grounds:
+            dark, light = sorted((luminance(border), luminance(ground)))
+            assert (light + 0.05) / (dark + 0.05) >= 3, (border, ground)
+
+
 @pytest.mark.parametrize(("button", "dialog"), [("#help", "#keys"), ("#copy-as", "#code")])
 def test_a_dialog_closes_by_its_button(page: Page, button: str, dialog: str) -> None:
     page.locator(button).click()

@@ -160,6 +160,14 @@ def test_text_that_only_looks_like_a_mark_is_text(tokenizer: Tokenizer) -> None:
     assert found == called("f", a="<tool_call|>")
 
 
+def test_without_tools_a_call_is_text_like_any_other(tokenizer: Tokenizer) -> None:
+    """Nobody could answer it, and a client that offered no tools takes a call for a fault (vLLM #55080)."""
+    reply = '<|channel>thought\nHm.\n<|tool_call>call:f{a:<|"|>x<|"|>}<tool_call|><|tool_call>call:g{'
+    parser = ReplyParser(tokenizer, has_tools=False)
+    found = [event for number in tokenizer.encode(reply, special=True) for event in parser.push(number)]
+    assert joined([*found, *parser.finish()]) == [ThoughtDelta("Hm."), TextDelta("call:f{a:x}call:g{")]
+
+
 def test_a_call_within_a_thought_ends_the_thought(tokenizer: Tokenizer) -> None:
     reply = "<|channel>thought\nI call it.\n<|tool_call>call:f{}<tool_call|>done"
     assert events(tokenizer, reply) == [ThoughtDelta("I call it."), *called("f"), TextDelta("done")]

@@ -7,6 +7,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from gemcut import Gemma, SamplingParams
+from gemcut.engine.logprobs import TokenLogprobs
+from gemcut.engine.naive import Token
+from gemcut.engine.stop_conditions import StopConditions
+from gemcut.engine.token_stream import TokenStream
+from gemcut.live import LiveReply
+from gemcut.many import Question
+from gemcut.reply import Clock, ReplyReader
 from tests.server.servers import ADD, PARIS, SUM, WEATHER, chat, chunks, client_of, refusal
 
 PATH = "/v1/chat/completions"
@@ -95,7 +102,9 @@ def test_thoughts_come_under_both_names_and_are_taken_back_under_either(nano_cli
         ({"reasoning_effort": "none"}, False),
         ({"reasoning_effort": "high"}, True),
         ({"chat_template_kwargs": {"enable_thinking": True}}, True),
-        ({"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "high"}, False),
+        ({"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "low"}, True),
+        ({"chat_template_kwargs": {"enable_thinking": False}, "thinking_token_budget": 64}, False),
+        ({"reasoning_effort": "none", "thinking_token_budget": 64}, False),
         ({"thinking_token_budget": 64}, True),
     ],
 )
@@ -110,6 +119,8 @@ def test_a_budget_ends_thoughts_and_the_answer_follows(nano_client: TestClient) 
     answer = chat(nano_client, SUM, thinking_token_budget=5)
     assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] <= 7
     assert answer["choices"][0]["message"]["content"]
+    both = chat(nano_client, SUM, thinking_token_budget=5, reasoning_effort="high")
+    assert both["usage"]["completion_tokens_details"]["reasoning_tokens"] <= 7
     hidden = chat(nano_client, SUM, thinking_token_budget=50, include_reasoning=False)
     assert set(hidden["choices"][0]["message"]) == {"role", "content", "refusal"}
 
@@ -135,6 +146,33 @@ def test_a_tool_s_result_goes_back_and_is_answered(nano_client: TestClient) -> N
     answer = chat(nano_client, [*PARIS, message, result], tools=[WEATHER])["choices"][0]
     assert answer["finish_reason"] == "stop"
     assert "18" in answer["message"]["content"]
+
+
+@pytest.mark.parametrize("tools", [[], [WEATHER]])
+def test_a_call_is_one_only_where_there_are_tools(
+    nano_model: Gemma, nano_client: TestClient, monkeypatch: pytest.MonkeyPatch, tools: list[Any]
+) -> None:
+    """A model may write one all the same; who offered no tools gets it as the text that it is."""
+    said = 'So: <|tool_call>call:get_weather{city:<|"|>Rome<|"|>}<tool_call|><|tool_response>'
+    ids = nano_model.tokenizer.encode(said, special=True)
+
+    def live(gemma: Gemma, question: Question, ring: Any) -> list[LiveReply]:
+        prompt = gemma.prompt(question.messages, tools=question.options.get("tools"))
+        stream = TokenStream((0, 0), lambda key: None, ring)
+        for token_id in ids:
+            stream.put(Token(token_id, TokenLogprobs(token_id, -1.0, ())))
+        stops = StopConditions([gemma.tokenizer.special.response_open])
+        return [LiveReply(prompt, stream, ReplyReader(gemma.tokenizer, prompt.token_ids, stops, Clock()))]
+
+    monkeypatch.setattr(Gemma, "live", live)
+    choice = chat(nano_client, PARIS, tools=tools, logprobs=True)["choices"][0]
+    text = "So: " if tools else "So: call:get_weather{city:Rome}"
+    assert choice["message"]["content"] == text
+    assert "".join(entry["token"] for entry in choice["logprobs"]["content"]) == text
+    assert choice["finish_reason"] == ("tool_calls" if tools else "stop")
+    assert [call["function"]["name"] for call in choice["message"].get("tool_calls", ())] == (
+        ["get_weather"] if tools else []
+    )
 
 
 ONE_OF = {"type": "function", "function": {"name": "add"}}
@@ -254,6 +292,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"response_format": {"type": "xml"}}, "response_format"),
     ({"reasoning_effort": "huge"}, "reasoning_effort"),
     ({"chat_template_kwargs": {"thinking": True}}, "chat_template_kwargs.thinking"),
+    (
+        {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "high"},
+        "reasoning_effort",
+    ),
+    ({"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "none"}, "reasoning_effort"),
+    ({"tools": [WEATHER], "constrain_tools": False, "tool_choice": "required"}, "constrain_tools"),
+    ({"tools": [WEATHER], "constrain_tools": False, "parallel_tool_calls": False}, "constrain_tools"),
+    (
+        {
+            "tools": [{"type": "function", "function": {"name": "f", "strict": True}}],
+            "constrain_tools": False,
+        },
+        "constrain_tools",
+    ),
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "king", "content": "x"}]}, "messages[0]"),
     ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "messages[0].name"),
@@ -312,8 +364,13 @@ def test_the_operator_bounds_replies_and_media(tiny: Gemma) -> None:
     assert refusal(client, PATH, messages=PARIS, n=3)[1]["param"] == "n"
     assert refusal(client, "/v1/completions", prompt=["a", "b"], n=2)[1]["param"] == "n"
     assert chat(client)["usage"]["completion_tokens"] == 5
-    status, error = refusal(client, PATH, messages=PARIS, max_tokens=6)
-    assert (status, error["param"]) == (400, "max_tokens")
+    for path, said, name in (
+        (PATH, {"messages": PARIS}, "max_tokens"),
+        (PATH, {"messages": PARIS}, "max_completion_tokens"),
+        ("/v1/responses", {"input": "Hi"}, "max_output_tokens"),
+    ):
+        status, error = refusal(client, path, **said, **{name: 6})
+        assert (status, error["param"]) == (400, name)
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aaaa"}}
     assert refusal(client, PATH, messages=[{"role": "user", "content": [picture]}])[0] == 413
 

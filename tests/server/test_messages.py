@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from gemcut.server.fields import read_fields
+from gemcut.server.messages_fields import MessagesRequest
 from tests.server.servers import PARIS, SUM, WEATHER, chunks, refusal
 
 PATH = "/v1/messages"
@@ -73,6 +75,46 @@ def test_a_stream_adds_up_to_what_comes_without_streaming(
         assert told == "".join(block.get(kind, "") for block in whole["content"])
     assert events[-2]["delta"]["stop_reason"] == whole["stop_reason"]
     assert events[-2]["usage"]["output_tokens"] == whole["usage"]["output_tokens"]
+
+
+EFFORTS: list[tuple[dict[str, Any], bool]] = [
+    ({"output_config": {"effort": "low"}}, True),
+    ({"output_config": {"effort": "low"}, "thinking": {"type": "adaptive"}}, True),
+    ({"output_config": {"effort": "high"}, "thinking": {"type": "disabled"}}, False),
+    ({"output_config": {}}, False),
+]
+
+
+@pytest.mark.parametrize(("fields", "thinks"), EFFORTS)
+def test_effort_asks_for_thoughts(nano_client: TestClient, fields: dict[str, Any], thinks: bool) -> None:
+    """Alone it once did nothing; high beside disabled is the same as none, as Anthropic has it."""
+    said = [{"role": "user", "content": SUM}]
+    answer = ask(nano_client, messages=said, **fields)
+    assert (answer["content"][0]["type"] == "thinking") == thinks
+    counted = nano_client.post(f"{PATH}/count_tokens", json={"model": "nano", "messages": said, **fields})
+    usage = answer["usage"]
+    assert counted.json()["input_tokens"] == usage["input_tokens"] + usage["cache_read_input_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("effort", "budget", "most"),
+    [("low", None, 1024), ("low", 5, 5), ("medium", 9000, 4096), ("high", 32000, 32000), ("max", None, None)],
+)
+def test_of_effort_and_budget_the_smaller_limit_counts(
+    effort: str, budget: int | None, most: int | None
+) -> None:
+    thinking = {"type": "adaptive"} if budget is None else {"type": "enabled", "budget_tokens": budget}
+    given = {"messages": PARIS, "thinking": thinking, "output_config": {"effort": effort}}
+    assert read_fields(MessagesRequest, BASE | given).thoughts == (True, most)
+
+
+def test_effort_without_thoughts_is_refused_by_its_name(nano_client: TestClient) -> None:
+    for path in (PATH, f"{PATH}/count_tokens"):
+        fields = {"model": "nano", "messages": PARIS, "thinking": {"type": "disabled"}}
+        fields |= {"max_tokens": 9} if path == PATH else {}
+        status, error = refusal(nano_client, path, **fields, output_config={"effort": "low"})
+        assert status == 400
+        assert error["message"].startswith("output_config.effort asks for thoughts")
 
 
 def test_a_stop_sequence_is_named(nano_client: TestClient) -> None:

@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import jsonschema
 import pytest
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from gemcut.server.chat_fields import ChatRequest
 from gemcut.server.completion_fields import CompletionRequest
+from gemcut.server.fields import Fields, Refused
 from gemcut.server.messages_fields import MessagesRequest
 from gemcut.server.response_fields import ResponseRequest
 from gemcut.server.transcription_fields import TranscriptionRequest
@@ -118,10 +120,27 @@ def refused_table() -> str:
         ("responses", ResponseRequest),
         ("transcriptions", TranscriptionRequest),
     ):
-        for field, refused in model.refused.items():
+        for field, refused in dict(refusals(model)).items():
             passes = ", ".join(f"`{json.dumps(value)}`" for value in refused.neutral)
             lines.append(f"| {name} | `{field}` | {passes} | {refused.reason} |")
     return "\n".join(lines)
+
+
+def refusals(model: type[Fields], place: str = "") -> Iterator[tuple[str, Refused]]:
+    """All fields of a request that are refused, by where they are; those of its parts last."""
+    for name, refused in model.refused.items():
+        yield f"{place}{name}", refused
+    for name, field in model.model_fields.items():
+        for part, brackets in parts_of(field.annotation):
+            yield from refusals(part, f"{place}{field.alias or name}{brackets}.")
+
+
+def parts_of(annotation: Any, brackets: str = "") -> Iterator[tuple[type[Fields], str]]:
+    """The models in a field's type, and a pair of brackets for each list around them."""
+    if isinstance(annotation, type) and issubclass(annotation, Fields):
+        yield annotation, brackets
+    for inner in get_args(annotation):
+        yield from parts_of(inner, brackets + "[]" * (get_origin(annotation) is list))
 
 
 @pytest.mark.parametrize("section", ["routes", "refused"])

@@ -1,21 +1,30 @@
 """`gemcut serve` as a program: how it starts, serves and ends."""
 
+import asyncio
 import concurrent.futures
+import http.client
 import json
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from gemcut import Gemma
+from gemcut.server.program import SPARE_FILES, Server, listen
+from gemcut.server.running import Running
 from tests.server.programs import started
-from tests.server.servers import PARIS
+from tests.server.servers import PARIS, serving_of
 
 
 def post(url: str, **fields: Any) -> Any:
@@ -86,6 +95,77 @@ def test_a_client_that_breaks_off_leaves_no_memory_in_use(tiny_folder: Path) -> 
         ):
             assert time.monotonic() < end
             time.sleep(0.05)
+
+
+@contextmanager
+def in_a_thread(gemma: Gemma) -> Iterator[tuple[str, int]]:
+    """Where a server of this process listens, until the block ends."""
+    listening = listen("127.0.0.1", 0)
+    host, port = listening.getsockname()
+    server = Server(serving_of(gemma, "tiny"))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        yield host, port
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nX-Slow: "])
+def test_who_never_ends_a_request_s_head_is_hung_up_on(
+    tiny: Gemma, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """uvicorn waits for it without end, and a thousand such clients once kept all others out (slowloris)."""
+    monkeypatch.setattr("gemcut.server.program.KEEP_ALIVE_S", 1)
+    with in_a_thread(tiny) as place, socket.create_connection(place) as connection:
+        connection.settimeout(0.1)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                connection.sendall(sent)
+                if connection.recv(1) == b"":
+                    return
+            except TimeoutError:
+                sent = sent and b"x"
+            except ConnectionError:
+                return
+        raise AssertionError("the server waits on")
+
+
+def test_a_connection_in_use_is_kept(tiny: Gemma, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = Running.pieces
+
+    async def slow(self: Running) -> Any:
+        await asyncio.sleep(2.5)
+        async for found in pieces(self):
+            yield found
+
+    monkeypatch.setattr(Running, "pieces", slow)
+    monkeypatch.setattr("gemcut.server.program.KEEP_ALIVE_S", 1)
+    with in_a_thread(tiny) as place, closing(http.client.HTTPConnection(*place, timeout=20)) as client:
+        client.connect()
+        connection = client.sock
+        body = json.dumps({"messages": PARIS, "max_tokens": 2})
+        client.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+        assert client.getresponse().read()
+        for _ in range(8):
+            client.request("GET", "/health")
+            assert client.getresponse().read()
+            assert client.sock is connection
+            time.sleep(0.25)
+
+
+def test_there_may_be_more_connections_than_files_usually_may_be_open(tiny_folder: Path) -> None:
+    """1,024 is the usual limit and clients that wait are as many: the next was never told 429."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[0]), before[1]))
+    try:
+        with started(str(tiny_folder)) as running:
+            soft, hard = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert soft == min(hard, SPARE_FILES + 2 * 1024)
 
 
 def test_a_port_in_use_is_told_in_one_line(tiny_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The README and docs/server.md are true: their code runs, what they name exists, tables are the recipe's."""
+"""The README and docs for users are true: code runs, what is named exists, tables are the recipe's."""
 
 import json
 import re
@@ -22,6 +22,7 @@ from tests.server.programs import started
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 SERVER = (ROOT / "docs/server.md").read_text()
+BENCH = (ROOT / "docs/bench.md").read_text()
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -90,6 +91,12 @@ def test_the_servers_options_exist() -> None:
         for block in blocks(language, SERVER):
             ours = ours.replace(block, "")
     assert set(re.findall(r"--[a-z]+[a-z-]*", ours)) <= set(known)
+
+
+def test_the_options_of_bench_exist() -> None:
+    known = re.findall(r"--[a-z-]+", CliRunner().invoke(build_app(), ["bench", "--help"]).stdout)
+    others = {"--speculate", "--repack"}  # of serve, and of llama-bench
+    assert set(re.findall(r"--[a-z]+[a-z-]*", BENCH)) - others <= set(known)
 
 
 def test_the_servers_metrics_exist() -> None:

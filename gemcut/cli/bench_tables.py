@@ -44,7 +44,8 @@ def _legend(outcomes: Sequence[Outcome]) -> str:
     multiplied = ", ".join(
         f"{speed(median(each.multiply[form] for each in rates) / 1e9)} in {form}" for form in PRECISIONS
     )
-    lines = [f"Medians of {len(outcomes[0].floors)} rounds, the least and the most of them."]
+    rounds = len(outcomes[0].floors)
+    lines = ["One round." if rounds == 1 else f"Medians of {rounds} rounds, the least and the most of them."]
     if batch > 1:
         lines[0] += "  ×: requests at once."
     lines += [

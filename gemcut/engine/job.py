@@ -16,7 +16,7 @@ LATEST_TURNS = 3  # whose ends stay findable, beside the end of the first
 EVERY = 2048  # tokens of a long prompt after which another one may part from it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Choice:
     """How the tokens of one sample are chosen, and when it ends.
 
@@ -28,7 +28,7 @@ class Choice:
     constraint: Constraint | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A request with what is needed to choose its tokens.
 

@@ -1,7 +1,6 @@
 """What is asked of the engine: token ids in, token ids out."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class MediaSpan:
     whole: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """One prompt, and how many tokens may follow it.
 
@@ -40,7 +39,7 @@ class Request:
     adapter: bytes = b""
     score_prompt: bool = False
 
-    @cached_property
+    @property
     def most_tokens(self) -> int:
         """Tokens of the prompt and of the longest reply."""
         return len(self.prompt_ids) + self.max_tokens

@@ -53,7 +53,7 @@ class PromptLookup:
 
     def __init__(self, longest: int = 3, shortest: int = 2) -> None:
         assert 1 <= shortest <= longest
-        self._lengths = tuple(range(longest, shortest - 1, -1))
+        self._lengths = tuple(range(shortest, longest + 1))
         self._ids: list[int] = []
         self._last: tuple[int, ...] = ()  # of these, as many as may have to agree
         self._after: dict[tuple[int, ...], int] = {}  # the latest place behind these tokens
@@ -68,21 +68,25 @@ class PromptLookup:
                 if length <= len(self._last):
                     self._after[self._last[-length:]] = len(self._ids)
             self._ids.append(token)
-            self._last = (*self._last, token)[-self._lengths[0] :]
+            self._last = (*self._last, token)[-self._lengths[-1] :]
 
     def draft(self, count: int) -> list[int]:
         """At most `count` tokens; none where the last ones were not together before.
 
         A draft that runs past the end goes on with itself: "ab ab" drafts "ab ab ab …".
         """
-        for length in self._lengths:
-            start = self._after.get(self._last[-length:]) if length <= len(self._last) else None
-            if start is not None:
-                copied = self._ids[start : start + count]
-                while len(copied) < count:
-                    copied.append(copied[start + len(copied) - len(self._ids)])
-                return copied
-        return []
+        start = None
+        for length in self._lengths:  # what stands nowhere in twos stands nowhere in threes
+            found = self._after.get(self._last[-length:]) if length <= len(self._last) else None
+            if found is None:
+                break
+            start = found
+        if start is None:
+            return []
+        copied = self._ids[start : start + count]
+        while len(copied) < count:
+            copied.append(copied[start + len(copied) - len(self._ids)])
+        return copied
 
 
 class Acceptance:

@@ -109,7 +109,8 @@ def test_small_mistakes_move_the_rows_far(
 ) -> None:
     build = BatchBuilder.build
     monkeypatch.setattr(BatchBuilder, "build", lambda self, planned: MUTANTS[mutant](build(self, planned)))
-    assert float((through_pages(model) - at_once(model)).abs().max()) > 1e-3
+    error = float((through_pages(model) - at_once(model)).abs().max())
+    assert not error <= 1e-3  # where nothing was written there may be anything, also no number
 
 
 @pytest.mark.parametrize("wrong", ["the rotated dimensions", "all dimensions", "none"])

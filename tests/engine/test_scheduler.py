@@ -13,7 +13,7 @@ from gemcut.engine.progress import Progress
 from gemcut.engine.request import MediaSpan, Request
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.errors import BadOption, RequestTooLarge
-from tests.engine.simulated import VOCABULARY, Simulation, continuation, naive_reply
+from tests.engine.simulated import VOCABULARY, Simulation, check_pages, continuation, naive_reply
 
 ROOMY = PageLayout(page_tokens=4, window=8, full_pages=400, sliding_pages=200)
 SMALL_STEPS = Limits(step_tokens=16, max_running=8)
@@ -300,6 +300,19 @@ def test_a_request_may_be_cancelled_while_its_step_runs() -> None:
     world.step(between=lambda: world.scheduler.cancel(0))
     world.run()
     assert world.replies[1, 0] == naive_reply(requests[1])
+
+
+def test_a_sequence_whose_guesses_could_not_be_checked_ends_without_a_trace() -> None:
+    """What chooses its tokens had failed, so not even one came of three guesses: that failed the engine."""
+    world = simulation()
+    world.scheduler.add(talkative(0, 6, 9))
+    world.step()
+    (rows,) = world.scheduler.next_step({(0, 0): [1, 2, 3]})
+    assert rows.num_drafts == 3
+    world.scheduler.commit({(0, 0): ()}, ())
+    world.scheduler.end((0, 0))
+    check_pages(world.scheduler)
+    assert world.scheduler.pages.full.available == ROOMY.full_pages - 1
 
 
 def test_to_cancel_what_has_ended_is_no_error() -> None:

@@ -1,42 +1,56 @@
 """The comparison's own code; its figures need a checkpoint in real shapes."""
 
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import fit
 from gemcut.config import BlockForm, Quantization
+from gemcut.engine.generator import Generator
 from gemcut.engine.main_memory import MainMemory
+from gemcut.engine.options import EngineOptions
 from gemcut.family import family
 from gemcut.fit.estimate import Place, estimate
 from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
+from gemcut.load import load
 from gemcut.opened import open_checkpoint
 from gemcut.quant.forms import EVERYTHING
 from gemcut.quant.quantize import Quantizing
 from tests.tiny_model import write_tiny_model
 
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4, row_s=0.0
+)
 
 
-@dataclass
-class Side:
-    decode_s: list[float] = field(default_factory=lambda: [0.25, 0.2, 0.1])
-    prefill_s: list[float] = field(default_factory=lambda: [4.0, 5.12, 6.0])
-    peak_bytes: float = 5.5e9
+SEEN = [
+    fit.Seen(prefill_s=prefill, decode_s=decode, peak_bytes=peak)
+    for prefill, decode, peak in ((4.0, 0.25, 10**9), (5.12, 0.2, 2 * 10**9), (6.0, 0.1, 5_500_000_000))
+]
 
 
 def test_ratios_are_of_predicted_to_measured() -> None:
     place = Place(kind="cpu", memory=MainMemory(total_bytes=0, free_bytes=0), rates=RATES)
     predicted = estimate(family("e2b"), "bf16", place, 512)
-    lines = list(fit.lines([predicted], Side()))  # type: ignore[arg-type]
+    lines = list(fit.lines([predicted], SEEN))
     assert lines[1].split()[:2] == ["decode,", "tok/s"]
     assert float(lines[1].split()[3]) == 5.0
     assert float(lines[2].split()[3]) == 100.0
     assert predicted.decode_per_s is not None
     assert float(lines[1].split()[4]) == pytest.approx(predicted.decode_per_s / 5.0, abs=0.01)
     assert float(lines[3].split()[4]) == pytest.approx(predicted.memory_bytes / 5.5e9, abs=0.01)
+
+
+def test_a_request_tells_both_times_and_its_memory(nano: Path) -> None:
+    generator = Generator(load(str(nano), device="cpu", dtype=None, offline=True), EngineOptions())
+    with closing(generator):
+        seen = fit.timed(generator, [2, *range(10, 50)], 3)
+    assert 0 < seen.decode_s < 60
+    assert 0 < seen.prefill_s < 60
+    assert 10**7 < seen.peak_bytes < 10**10
 
 
 def test_nano_is_known_by_its_config(nano: Path) -> None:

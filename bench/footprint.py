@@ -8,12 +8,13 @@ times are from the process's start; the first process warms the file cache and i
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from gemcut.speed.peak import peak_bytes
 
 SHORT = 16  # tokens of a prompt
 ROUNDS = 3
@@ -34,13 +35,12 @@ def live(folder: Path, prompt: int, tokens: int, threads: int) -> Life:
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    line = process.stdout.readline()
+    process.stdout.readline()
     seconds = time.perf_counter() - start
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode or not line:
+    peak = process.communicate()[0]
+    if process.returncode:
         raise SystemExit("a process died; its error is above")
-    return Life(seconds, usage.ru_maxrss * 1024)
+    return Life(seconds, int(peak))
 
 
 def inside(folder: Path, prompt: int, tokens: int, threads: int) -> None:
@@ -52,7 +52,7 @@ def inside(folder: Path, prompt: int, tokens: int, threads: int) -> None:
         from gemcut.prompt.tokenizer import Tokenizer
 
         held = Tokenizer.from_folder(folder)
-        print(held.longest, flush=True)
+        print(held.longest, peak_bytes(), sep="\n", flush=True)
         return
     from gemcut.api import Gemma
     from gemcut.engine.sampling_params import SamplingParams
@@ -65,6 +65,7 @@ def inside(folder: Path, prompt: int, tokens: int, threads: int) -> None:
     sampling = SamplingParams(temperature=0, max_tokens=tokens, min_tokens=tokens)
     print(len(gemma.complete(ids.tolist(), sampling=sampling).token_ids), flush=True)
     gemma.close()
+    print(peak_bytes())
 
 
 def lines(base: Life, short: list[Life], long: Life, tokens: int) -> list[str]:

@@ -376,19 +376,18 @@ class Gemma:
     def _without_media(self, ids: Sequence[int]) -> Prompt:
         tokens = self.config.media_tokens
         if found := {tokens.image, tokens.audio, tokens.video} & set(ids):
-            token_id = min(found)
             raise PromptError(
-                f"the prompt has the placeholder {self.tokenizer.decode([token_id], special=True)} without "
+                f"the prompt has the placeholder {self.tokenizer.decode([min(found)], special=True)} without "
                 "its image, sound or video; make it with gemma.prompt(messages)"
             )
         return Prompt(tuple(self._known(ids)))
 
     def _known(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids, all of them rows of the embedding: on a GPU any other would end the whole process."""
-        vocabulary = self.config.text.vocab_size
-        if unknown := [token_id for token_id in ids if not 0 <= token_id < vocabulary]:
+        end = self.config.text.vocab_size
+        if unknown := [token_id for token_id in ids if not 0 <= token_id < end]:
             raise PromptError(
-                f"the prompt has the token id {unknown[0]} and this model's ids end at {vocabulary - 1};"
+                f"the prompt has the token id {unknown[0]} and this model's ids end at {end - 1};"
                 " make ids with its own tokenizer"
             )
         return ids

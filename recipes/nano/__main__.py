@@ -54,6 +54,10 @@ def main() -> None:
         from recipes.nano.build_data import build_data
 
         build_data(args.out, args.seed, args.scale)
+    if args.stage in ("train", "senses", "drafter"):
+        import torch
+
+        torch.set_flush_denormal(True)  # of the whole process: numbers next to nothing slow a CPU down
     if args.stage == "train":
         from recipes.nano.train import TrainCommand, train
 

@@ -288,7 +288,6 @@ def train_drafter(command: DrafterCommand) -> list[float]:
 
     Raises BadTraining and the errors of `load` for data and models that cannot be used.
     """
-    torch.set_flush_denormal(True)
     model = load(command.model, device="cpu", dtype="float32", offline=True).model
     examples = read_examples(command.folder / "practice.npz")
     training = DrafterTraining(model, command)

@@ -205,7 +205,6 @@ def from_text(folder: Path, seed: int) -> Gemma4:
 def teach(command: TrainCommand) -> None:
     """Trains nano's senses and writes its model folder.  Raises BadTraining for unusable data or state."""
     folder = command.folder
-    torch.set_flush_denormal(True)
     model = from_text(folder, command.seed).to(command.device)
     drawer = Drawer(Tokenizer.from_file(str(folder / "tokenizer/tokenizer.json")), open_bank(BANK))
     kept = texts(folder / "kept.npz", model.config)

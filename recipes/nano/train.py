@@ -57,7 +57,6 @@ class TrainCommand:
 def train(command: TrainCommand) -> None:
     """Trains nano and writes its model folder.  Raises BadTraining where data or state cannot be used."""
     folder = command.folder
-    torch.set_flush_denormal(True)
     config = text_config(folder / "tokenizer")
     model = Gemma4(config)
     initialise(model, command.seed)

@@ -3,7 +3,6 @@ from collections import Counter
 import pytest
 
 from gemcut.engine.pages import PageLayout
-from gemcut.engine.progress import Made
 from gemcut.engine.request import Request
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.errors import BadOption
@@ -52,4 +51,4 @@ def test_no_request_ends_before_the_last_one_has_made_its_tokens(length: int, ba
         if last_at is None and len(made) == batch:
             last_at = min(made, key=lambda number: made[number])
         assert max(made.values(), default=0) <= most
-        scheduler.commit({progress.key: Made((1,), ended=False) for progress in chosen})
+        scheduler.commit({progress.key: [1] for progress in chosen}, ())

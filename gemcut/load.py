@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ from gemcut.model.layer_plan import unused_tensors
 from gemcut.opened import Opened, open_checkpoint, with_media_tokens
 from gemcut.prompt.template import ChatTemplate
 from gemcut.prompt.tokenizer import Tokenizer
-from gemcut.quant.modules import use_blocks
+from gemcut.quant.modules import use_blocks, use_gguf_table
 
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
 FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
@@ -153,6 +154,9 @@ def load_model(opened: Opened, config: ModelConfig, device: torch.device, dtype:
     blocks = {name: form for name, form in opened.blocks.items() if name in plain}
     _check_blocks(opened, plain, blocks)
     use_blocks(model, blocks)
+    if opened.table_kind is not None and PER_LAYER_TABLE in plain:
+        _check_table(opened, plain[PER_LAYER_TABLE])
+        use_gguf_table(model, PER_LAYER_TABLE, opened.table_kind)
     made = {name: form for name, form in blocks.items() if opened.weights.tensors[name].dtype != torch.uint8}
     _fill(model, opened.weights, device, unused, made)
     return model.eval().requires_grad_(False)
@@ -170,6 +174,15 @@ def _check_blocks(
                 f"{opened.place} has {name} {list(info.shape)} in blocks of {VALUES}, and the model's is"
                 f" {list(shape)}; make the file again"
             )
+
+
+def _check_table(opened: Opened, shape: tuple[int, ...]) -> None:
+    """Raises WeightMismatch where a table whose rows are bytes has others than the model's."""
+    if opened.num_values(PER_LAYER_TABLE) != prod(shape):
+        raise WeightMismatch(
+            f"{opened.place} has {opened.num_values(PER_LAYER_TABLE)} values in {PER_LAYER_TABLE}, and the"
+            f" model's is {list(shape)}; make the file again"
+        )
 
 
 def load_drafter(folder: Path, target: TextConfig, device: torch.device, dtype: torch.dtype) -> Drafter:

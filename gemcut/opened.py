@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from gemcut.checkpoint.block_names import form_of
+from gemcut.checkpoint.block_names import PER_LAYER_TABLE, form_of
 from gemcut.checkpoint.config_file import CONFIG_FILE, read_config, read_generation_config
 from gemcut.checkpoint.gguf_config import check_architecture, gguf_config, gguf_generation
 from gemcut.checkpoint.gguf_header import read_gguf_header
 from gemcut.checkpoint.gguf_vocab import GgufVocab, gguf_vocab
-from gemcut.checkpoint.gguf_weights import GgufWeights, open_gguf_weights
+from gemcut.checkpoint.gguf_weights import OTHERS, GgufWeights, open_gguf_weights
 from gemcut.checkpoint.quantization_section import read_quantization
 from gemcut.checkpoint.weights import WeightFiles
 from gemcut.config import BlockForm, GenerationConfig, ModelConfig
@@ -43,7 +43,15 @@ class Opened:
         """How many numbers a tensor stands for."""
         info, form = self.weights.tensors[name], self.blocks.get(name)
         values = prod(info.shape)
+        if name == PER_LAYER_TABLE and self.table_kind is not None:
+            _, of_block, num_bytes = OTHERS[self.table_kind]
+            return values // num_bytes * of_block
         return values if form is None or info.dtype != torch.uint8 else values // BLOCK_BYTES[form] * VALUES
+
+    @property
+    def table_kind(self) -> int | None:
+        """See `GgufWeights`."""
+        return self.weights.table_kind if isinstance(self.weights, GgufWeights) else None
 
     def check_decoder(self) -> None:
         """Raises WeightMismatch where a tensor of the decoder is missing or has another shape.

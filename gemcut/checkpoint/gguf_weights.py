@@ -1,7 +1,8 @@
 """The weights of a GGUF file as a checkpoint's: by the hub's names, mapped where they lie.
 
 F32, F16 and BF16 are tensors as they are; Q8_0 and Q4_0 are blocks, byte for byte (see `kernels.blocks`).
-Any other type is made float32 by the gguf package, piece by piece; `blocks` says what becomes of it.
+Any other type is made float32 by the gguf package, piece by piece; `blocks` says what becomes of it.  But a
+per-layer table stays as it is, in any type: of it, only a row for each token is ever read.
 """
 
 import math
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gemcut.checkpoint.block_names import DECODER
+from gemcut.checkpoint.block_names import DECODER, PER_LAYER_TABLE
 from gemcut.checkpoint.gguf_header import GgufHeader, GgufTensor
 from gemcut.checkpoint.gguf_names import FUSED, HEAD, ROPE_FACTORS, hub_name
 from gemcut.checkpoint.safetensors_header import TensorInfo
@@ -62,12 +63,14 @@ class GgufWeights:
 
     files: those that are used as they lie there.  made: those that the gguf package reads, with the dtype
     and shape that it gives.  blocks: the form of each tensor that is in blocks, or is to be.
+    table_kind: the number of the per-layer table's type where it is none of these; its rows are bytes then.
     rotated: the share of a full-attention head that is rotated.
     """
 
     files: WeightFiles
     made: Mapping[str, tuple[TensorInfo, GgufTensor]]
     blocks: Mapping[str, BlockForm]
+    table_kind: int | None
     rotated: float
 
     @property
@@ -122,14 +125,17 @@ class GgufWeights:
     def pieces(self, name: str) -> Iterator[Tensor]:
         """A tensor of `made`, some rows at a time: (rows, width) in float32.
 
-        E2B's per-layer table alone has 9 GB in float32.
+        31B's embedding alone has 5.6 GB in float32.
         """
         import gguf  # here: other files need none of it
 
         info, tensor = self.made[name]
-        kind, (_, values, block) = gguf.GGMLQuantizationType(tensor.kind), OTHERS[tensor.kind]
-        count, width = math.prod(info.shape[:-1]), info.shape[-1]
-        row = width // values * block
+        kind, count, width = (
+            gguf.GGMLQuantizationType(tensor.kind),
+            math.prod(info.shape[:-1]),
+            info.shape[-1],
+        )
+        row = row_bytes(tensor.kind, width)
         step = max(1, PIECE_VALUES // width)
         with info.file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for start in range(0, count, step):
@@ -151,8 +157,13 @@ def open_gguf_weights(header: GgufHeader) -> GgufWeights:
         raise BadWeightFile(f"{file} has no weights, only what comes before them; give the file of a model")
     plain: dict[str, TensorInfo] = {}
     made: dict[str, tuple[TensorInfo, GgufTensor]] = {}
+    table_kind = None
     for name, tensor in _hub_tensors(header).items():
         info, form = _describe(header, name, tensor)
+        if name == PER_LAYER_TABLE and tensor.kind in OTHERS:
+            table_kind, width = tensor.kind, row_bytes(tensor.kind, tensor.shape[-1])
+            plain[name] = replace(info, shape=(*info.shape[:-1], width), dtype=torch.uint8)
+            continue
         if form is not None:
             blocks[name] = form
         if tensor.kind in OTHERS:
@@ -160,8 +171,18 @@ def open_gguf_weights(header: GgufHeader) -> GgufWeights:
         else:
             plain[name] = info
     return GgufWeights(
-        files=WeightFiles(file, plain), made=made, blocks=blocks, rotated=_read_rotated(header)
+        files=WeightFiles(file, plain),
+        made=made,
+        blocks=blocks,
+        table_kind=table_kind,
+        rotated=_read_rotated(header),
     )
+
+
+def row_bytes(kind: int, width: int) -> int:
+    """Bytes of a row of that many values in one of the other types."""
+    _, values, block = OTHERS[kind]
+    return width // values * block
 
 
 def _hub_tensors(header: GgufHeader) -> dict[str, GgufTensor]:

@@ -90,6 +90,7 @@ class Device:
             read=dict.fromkeys(PRECISIONS, READ_SHARE * 1e9 * self.read_gb_s),
             multiply={form: blocks if form in BLOCKS else plain for form in PRECISIONS},
             layer_s=LAYER_S[self.kind],
+            row_s=0.0,
             unreached=BLOCKS if self.kind == "gpu" else frozenset(),
         )
 

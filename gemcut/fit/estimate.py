@@ -26,7 +26,7 @@ LEAST_CONTEXT = 4096  # less would be of little use
 PROMPT_TOKENS = 512  # for which speeds are told
 STEP_TOKENS: Mapping[PlaceKind, int] = {"cpu": CPU_LIMITS.step_tokens, "gpu": GPU_LIMITS.step_tokens}
 # A process with torch, the tokenizer and the native code; on a GPU, what CUDA and its libraries take.
-PROCESS_BYTES: Mapping[PlaceKind, int] = {"cpu": 450_000_000, "gpu": 600_000_000}
+PROCESS_BYTES: Mapping[PlaceKind, int] = {"cpu": 600_000_000, "gpu": 600_000_000}
 # Of what the weights leave, the engine gives keys and values so many percent on a GPU (`engine.options`).  On
 # a CPU it gives them half of what is free before, which is more than is left wherever that is scarce.
 CACHE_PERCENT: Mapping[PlaceKind, int] = {"cpu": 100, "gpu": 85}
@@ -158,8 +158,15 @@ def prefill_s(text: TextConfig, weights: Weights, tokens: int, rates: Rates) -> 
     """Seconds of prompts of so many tokens in all, the first token of the reply included."""
     products = tokens * _products_s(weights.prompt_values, rates)
     read = sum(weights.prompt_bytes.values()) / max(rates.read.values())  # bounds a mixture's few rows
-    others = text.num_hidden_layers * rates.layer_s
+    others = tokens * _prompt_width(text) * rates.row_s + text.num_hidden_layers * rates.layer_s
     return max(products, read) + _reading_s(weights.last_bytes, rates) + others
+
+
+def _prompt_width(text: TextConfig) -> int:
+    """Values of a prompt's row in all layers that it runs through: as wide as the model, and as its heads."""
+    widths = {"sliding_attention": text.head_dim, "full_attention": text.global_head_dim}
+    own = text.layer_types[: text.first_shared_layer]
+    return sum(text.hidden_size + text.num_attention_heads * widths[kind] for kind in own)
 
 
 def _reading_s(num_bytes: Mapping[Precision, float], rates: Rates) -> float:

@@ -23,8 +23,10 @@ from gemcut.model.math import gelu
 
 FILL = 0x3C  # every byte: 0.0115 in bfloat16, a scale of 1.06 in blocks
 READ_S, MULTIPLY_S = 0.2, 0.3  # how long each form is measured, after a first time that warms
-SMALL_OPERATIONS = 40  # of a layer on a CPU, calibrated with `python -m bench.fit`
-SMALL_WIDTH, SMALL_TIMES = 64, 2000
+# A layer's work beside its products on a CPU, as so many additions: on one row, which calling them takes, and
+# on each value of many rows, attention included.  Calibrated with `python -m bench.fit`.
+SMALL_OPERATIONS, ROW_OPERATIONS = 40, 140
+SMALL_TIMES, ROW_TIMES = 2000, 100
 
 FeedForward = Callable[[Tensor], Tensor]
 
@@ -67,8 +69,11 @@ def measure(device: torch.device) -> Rates:
         )
         read[form] = sum(trial.weight_bytes(form)) / _seconds(parts, row, READ_S)
         multiply[form] = PROMPT_TOKENS * trial.operations / _seconds(parts, rows, MULTIPLY_S)
-    layer_s = LAYER_S["gpu"] if device.type == "cuda" else SMALL_OPERATIONS * _small_s()
-    return Rates(read=read, multiply=multiply, layer_s=layer_s)
+    if device.type == "cuda":  # where the rest was not calibrated
+        return Rates(read=read, multiply=multiply, layer_s=LAYER_S["gpu"], row_s=0.0)
+    layer_s = SMALL_OPERATIONS * _addition_s(1, SMALL_TIMES)
+    row_s = ROW_OPERATIONS * _addition_s(PROMPT_TOKENS, ROW_TIMES) / (PROMPT_TOKENS * ON_CPU.width)
+    return Rates(read=read, multiply=multiply, layer_s=layer_s, row_s=row_s)
 
 
 @torch.inference_mode()
@@ -119,13 +124,14 @@ def _seconds(parts: Sequence[FeedForward], x: Tensor, at_least_s: float) -> floa
     return (time.perf_counter() - start) / done
 
 
-def _small_s() -> float:
-    """Seconds of an operation on so little that calling it is what takes the time."""
-    x = torch.full((1, SMALL_WIDTH), 1e-3, dtype=torch.bfloat16)
+def _addition_s(rows: int, times: int) -> float:
+    """Seconds of an addition of so many rows; of one, calling it is what takes the time."""
+    x = torch.full((rows, ON_CPU.width), 1e-3, dtype=torch.bfloat16)
+    torch.add(x, x)
     start = time.perf_counter()
-    for _ in range(SMALL_TIMES):
+    for _ in range(times):
         torch.add(x, x)
-    return (time.perf_counter() - start) / SMALL_TIMES
+    return (time.perf_counter() - start) / times
 
 
 def _wait(device: torch.device) -> None:

@@ -241,20 +241,20 @@ def _vision_pairs(config: ModelConfig) -> Mapping[str, Any]:
     vision = config.vision
     if vision is None:
         return {}
-    tower = vision if isinstance(vision, VisionTowerConfig) else None
+    if isinstance(vision, VisionTowerConfig):
+        layers, heads = vision.num_hidden_layers, vision.num_attention_heads
+        tower = _tower_pairs("vision", vision.hidden_size, vision.intermediate_size, layers, heads)
+    else:
+        tower = _tower_pairs("vision", vision.mm_embed_dim, 0, 0, 0)
     return {
         "clip.has_vision_encoder": True,
         # The converter leaves this out, and llama.cpp then takes another gelu than Gemma 4's.
         "clip.use_gelu": True,
-        "clip.vision.projector_type": "gemma4uv" if tower is None else "gemma4v",
+        "clip.vision.projector_type": "gemma4v" if isinstance(vision, VisionTowerConfig) else "gemma4uv",
         "clip.vision.projection_dim": config.text.hidden_size,
         "clip.vision.image_size": IMAGE_SIZE,
         "clip.vision.patch_size": vision.patch_size,
-        "clip.vision.embedding_length": vision.mm_embed_dim if tower is None else tower.hidden_size,
-        "clip.vision.feed_forward_length": 0 if tower is None else tower.intermediate_size,
-        "clip.vision.block_count": 0 if tower is None else tower.num_hidden_layers,
-        "clip.vision.attention.head_count": 0 if tower is None else tower.num_attention_heads,
-        "clip.vision.attention.layer_norm_epsilon": EPSILON,
+        **tower,
         "clip.vision.image_mean": [0.0, 0.0, 0.0],
         "clip.vision.image_std": [1.0, 1.0, 1.0],
     }
@@ -264,16 +264,26 @@ def _audio_pairs(config: ModelConfig) -> Mapping[str, Any]:
     audio = config.audio
     if audio is None:
         return {}
-    tower = audio if isinstance(audio, AudioTowerConfig) else None
-    width = audio.audio_embed_dim if tower is None else tower.hidden_size
+    if isinstance(audio, AudioTowerConfig):
+        layers, heads = audio.num_hidden_layers, audio.num_attention_heads
+        tower = _tower_pairs("audio", audio.hidden_size, 4 * audio.hidden_size, layers, heads)
+    else:
+        tower = _tower_pairs("audio", audio.audio_embed_dim, 0, 0, 0)
     return {
         "clip.has_audio_encoder": True,
-        "clip.audio.projector_type": "gemma4ua" if tower is None else "gemma4a",
+        "clip.audio.projector_type": "gemma4a" if isinstance(audio, AudioTowerConfig) else "gemma4ua",
         "clip.audio.projection_dim": config.text.hidden_size,
-        "clip.audio.embedding_length": width,
-        "clip.audio.feed_forward_length": 0 if tower is None else 4 * width,
-        "clip.audio.block_count": 0 if tower is None else tower.num_hidden_layers,
-        "clip.audio.attention.head_count": 0 if tower is None else tower.num_attention_heads,
-        "clip.audio.attention.layer_norm_epsilon": EPSILON,
+        **tower,
         "clip.audio.num_mel_bins": MEL_BINS,
+    }
+
+
+def _tower_pairs(part: str, width: int, inner: int, layers: int, heads: int) -> Mapping[str, Any]:
+    """Without a tower, as in the 12B, there are no layers."""
+    return {
+        f"clip.{part}.embedding_length": width,
+        f"clip.{part}.feed_forward_length": inner,
+        f"clip.{part}.block_count": layers,
+        f"clip.{part}.attention.head_count": heads,
+        f"clip.{part}.attention.layer_norm_epsilon": EPSILON,
     }

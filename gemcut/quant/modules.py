@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from gemcut.checkpoint.gguf_weights import row_bytes as gguf_row_bytes
 from gemcut.config import BlockForm
 from gemcut.kernels.block_layout import row_bytes
 from gemcut.kernels.block_linear import block_linear
@@ -61,6 +62,26 @@ class BlockTable(nn.Module):
     def product(self, x: Tensor) -> Tensor:
         """Each row of x with each of the table: (M, width) -> (M, V)."""
         return block_linear(x, self.weight, self.form)
+
+
+class GgufTable(nn.Module):
+    """An `EmbeddingTable` whose rows (V, B) are of another of GGUF's types; the gguf package reads them."""
+
+    weight: Tensor
+
+    def __init__(self, rows: int, num_bytes: int, scale: float, kind: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.kind = kind
+        self.register_buffer("weight", torch.empty(rows, num_bytes, dtype=torch.uint8, device="meta"))
+
+    def forward(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+        """(N,) int64 -> (N, width) in `dtype` on the ids' device."""
+        import gguf  # here: other models need none of it
+
+        rows = self.weight.index_select(0, ids.to(self.weight.device)).cpu()
+        values = gguf.quants.dequantize(rows.numpy(), gguf.GGMLQuantizationType(self.kind))
+        return scaled(torch.from_numpy(values).to(ids.device, dtype), self.scale)
 
 
 class BlockExperts(nn.Module):
@@ -116,6 +137,18 @@ def use_blocks(model: nn.Module, forms: Mapping[str, BlockForm]) -> None:
         experts = model.get_submodule(owner)
         assert isinstance(experts, Experts)
         model.set_submodule(owner, BlockExperts(experts, parts))
+
+
+def use_gguf_table(model: nn.Module, name: str, kind: int) -> None:
+    """Give a model on the meta device a table in the place of the one that holds this tensor.
+
+    kind: the number of its rows' type in GGUF.
+    """
+    owner = name.rpartition(".")[0]
+    table = model.get_submodule(owner)
+    assert isinstance(table, EmbeddingTable)
+    rows, width = table.weight.shape
+    model.set_submodule(owner, GgufTable(rows, gguf_row_bytes(kind, width), table.scale, kind))
 
 
 def _empty(shape: tuple[int, ...], form: BlockForm) -> Tensor:

@@ -61,7 +61,9 @@ def weights(text: TextConfig) -> GgufWeights:
         name: TensorInfo(shape=shape, dtype=torch.bfloat16, file=FILE, start=0)
         for name, shape in shapes.items()
     }
-    return GgufWeights(files=WeightFiles(FILE, infos), made={}, blocks={}, rotated=text.global_rope.rotated)
+    return GgufWeights(
+        files=WeightFiles(FILE, infos), made={}, blocks={}, table_kind=None, rotated=text.global_rope.rotated
+    )
 
 
 def vocab(text: TextConfig) -> GgufVocab:
@@ -224,7 +226,7 @@ def test_a_soft_cap_of_0_is_none() -> None:
 
 def test_a_file_without_weights_is_no_model() -> None:
     text = family("31b").size.text
-    none = GgufWeights(files=WeightFiles(FILE, {}), made={}, blocks={}, rotated=1.0)
+    none = GgufWeights(files=WeightFiles(FILE, {}), made={}, blocks={}, table_kind=None, rotated=1.0)
     with pytest.raises(BadConfig, match=r"has no model.language_model.embed_tokens.weight"):
         gguf_config(header(dict(config_pairs(text))), vocab(text), none)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gemcut.api import Gemma
 from gemcut.checkpoint import gguf_weights, gguf_write
+from gemcut.checkpoint.block_names import PER_LAYER_TABLE
 from gemcut.checkpoint.gguf_header import read_gguf_header
 from gemcut.checkpoint.gguf_weights import GgufWeights, open_gguf_weights
 from gemcut.checkpoint.gguf_write import GgufEntry, write_gguf
@@ -25,6 +26,7 @@ from gemcut.quant.export import Exporting
 from tests.quant.models import BIG, EDGE, EXPERTS, IDS, assert_same_logits, logits, write_model
 
 WIDE = replace(BIG, hidden_size=256, intermediate_size=256)
+PER_LAYER = replace(EDGE, hidden_size_per_layer_input=64)  # rows of 256 values
 EMBEDDING = "model.language_model.embed_tokens.weight"
 LAYER = "model.language_model.layers.0."
 
@@ -109,8 +111,49 @@ def test_other_types_are_requantised_with_a_note(tmp_path: Path, monkeypatch: py
     gemma.close()
 
 
+@pytest.mark.parametrize("kind", ["Q4_K", "Q6_K", "Q5_0"])
+def test_a_per_layer_table_of_another_type_stays_in_the_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To put E2B's into blocks would take minutes at each start, and 2.5 GB of memory."""
+    folder, table = write_model(tmp_path / "plain", PER_LAYER), "per_layer_token_embd.weight"
+    file = rewritten(folder, tmp_path / "x.gguf", of_kind(monkeypatch, {table: kind}))
+    (theirs,) = (tensor for tensor in gguf.GGUFReader(file).tensors if tensor.name == table)
+    values = torch.from_numpy(np.array(gguf.quants.dequantize(theirs.data, theirs.tensor_type)))
+
+    def widened(entries: dict[str, tuple[GgufEntry, Tensor]]) -> None:
+        entries[table] = entries[table][0], values
+
+    wide = rewritten(folder, tmp_path / "wide.gguf", widened)
+    assert_same_logits(logits(file), logits(wide))
+    assert opened(file).notes == ()
+    ours, theirs_opened = open_checkpoint(file), open_checkpoint(wide)
+    assert ours.num_values(PER_LAYER_TABLE) == theirs_opened.num_values(PER_LAYER_TABLE)
+    gemma = Gemma.load(str(file), device="cpu")
+    stored = dict(gemma.model.named_buffers())[PER_LAYER_TABLE]
+    assert stored.equal(torch.from_numpy(np.array(theirs.data)))
+    gemma.close()
+
+
+def test_a_per_layer_table_of_another_width_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = "per_layer_token_embd.weight"
+
+    def wider(entries: dict[str, tuple[GgufEntry, Tensor]]) -> None:
+        entry, tensor = entries[table]
+        entries[table] = replace(entry, shape=(entry.shape[0], 512)), tensor
+        of_kind(monkeypatch, {table: "Q4_K"})(entries)
+
+    file = rewritten(write_model(tmp_path / "plain", PER_LAYER), tmp_path / "x.gguf", wider)
+    with pytest.raises(
+        WeightMismatch, match=r"values in .*per_layer.weight, and the model's is \[382, 256\]"
+    ):
+        Gemma.load(str(file), device="cpu")
+
+
 def test_they_are_requantised_some_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """E2B's per-layer table in Q5_K would take 9 GB at once."""
+    """31B's embedding in Q6_K would take 5.6 GB at once."""
     file = rewritten(write_model(tmp_path / "plain", WIDE), tmp_path / "x.gguf", of_kind(monkeypatch, OTHERS))
     whole = Gemma.load(str(file), device="cpu")
     monkeypatch.setattr(gguf_weights, "PIECE_VALUES", 3 * 256 + 5)

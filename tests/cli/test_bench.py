@@ -12,7 +12,9 @@ from gemcut.fit.weights import PRECISIONS
 from tests.speed.fake import calls, write_llama_bench
 from tests.tiny_model import write_tiny_model
 
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4, row_s=0.0
+)
 SHORT = "--tokens", "2", "--rounds", "1", "--prompt", "40"
 
 

@@ -13,7 +13,9 @@ from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
 
 MEMORY = MainMemory(total_bytes=24_700_000_000, free_bytes=22_800_000_000)
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4, row_s=0.0
+)
 CPU = Processor(name="AMD EPYC", cores=2, instructions=("AVX2",))
 GPU = Gpu(name="NVIDIA GeForce RTX 4090", memory=MainMemory(total_bytes=24 * 2**30, free_bytes=23 * 2**30))
 

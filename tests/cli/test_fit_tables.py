@@ -15,8 +15,12 @@ from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
 
 GB = 10**9
-SLOW = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
-QUICK = Rates(read=dict.fromkeys(PRECISIONS, 8e12), multiply=dict.fromkeys(PRECISIONS, 1e15), layer_s=1e-5)
+SLOW = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4, row_s=0.0
+)
+QUICK = Rates(
+    read=dict.fromkeys(PRECISIONS, 8e12), multiply=dict.fromkeys(PRECISIONS, 1e15), layer_s=1e-5, row_s=0.0
+)
 
 
 def shown(

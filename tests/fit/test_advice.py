@@ -13,7 +13,12 @@ GB = 10**9
 
 
 def rates(read: float) -> Rates:
-    return Rates(read=dict.fromkeys(PRECISIONS, read), multiply=dict.fromkeys(PRECISIONS, 1e12), layer_s=1e-4)
+    return Rates(
+        read=dict.fromkeys(PRECISIONS, read),
+        multiply=dict.fromkeys(PRECISIONS, 1e12),
+        layer_s=1e-4,
+        row_s=0.0,
+    )
 
 
 def estimates(memory: int, read: Rates | None, kind: PlaceKind = "cpu") -> list[Estimate]:

@@ -24,7 +24,9 @@ from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS, Precision, size_weights
 
 GB = 10**9
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4, row_s=0.0
+)
 each_size = pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.name)
 
 
@@ -139,6 +141,13 @@ def test_a_prompt_takes_the_time_of_its_products_and_of_one_token_through_the_re
     products = 512 * 2 * weights.prompt_values["bf16"] / 140e9
     rest = weights.last_bytes["bf16"] / 25e9
     assert prefill_s(size.text, weights, 512, RATES) == pytest.approx(products + rest + 35 * 1e-4)
+
+
+def test_a_prompt_takes_the_time_of_what_stands_between_its_products_in_the_layers_it_runs_through() -> None:
+    text = family("e2b").size.text
+    weights = size_weights(family("e2b").size, "bf16")
+    more = prefill_s(text, weights, 512, replace(RATES, row_s=1e-9)) - prefill_s(text, weights, 512, RATES)
+    assert more == pytest.approx(512 * (15 * 1536 + 12 * 8 * 256 + 3 * 8 * 512) * 1e-9)
 
 
 def test_a_prompt_is_no_faster_than_its_experts_are_read() -> None:

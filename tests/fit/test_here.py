@@ -12,7 +12,9 @@ from gemcut.fit.rates import Rates
 from gemcut.fit.weights import PRECISIONS
 
 MEMORY = MainMemory(total_bytes=16 * 10**9, free_bytes=12 * 10**9)
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 1e9), multiply=dict.fromkeys(PRECISIONS, 1e9), layer_s=1e-4)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 1e9), multiply=dict.fromkeys(PRECISIONS, 1e9), layer_s=1e-4, row_s=0.0
+)
 
 Measure = Callable[[torch.device], Rates]
 

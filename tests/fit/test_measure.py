@@ -18,14 +18,16 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "ON_CPU", TINY)
     for name in ("READ_S", "MULTIPLY_S"):
         monkeypatch.setattr(measure, name, 0.001)
-    monkeypatch.setattr(measure, "SMALL_TIMES", 10)
+    for name in ("SMALL_TIMES", "ROW_TIMES"):
+        monkeypatch.setattr(measure, name, 10)
 
 
 @pytest.mark.usefixtures("_quick")
 def test_every_form_has_its_rates() -> None:
     rates = measure.measure(CPU)
     assert set(rates.read) == set(rates.multiply) == set(PRECISIONS)
-    assert all(rate > 0 for rate in (*rates.read.values(), *rates.multiply.values(), rates.layer_s))
+    every = (*rates.read.values(), *rates.multiply.values(), rates.layer_s, rates.row_s)
+    assert all(rate > 0 for rate in every)
 
 
 @pytest.mark.parametrize("form", PRECISIONS)

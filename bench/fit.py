@@ -80,16 +80,19 @@ def main() -> None:
     }
     ids = range(1000, 2000)  # no control tokens
     predicted, taken = [], []
+    _into_cache(args.folder)
     with Side("gemcut", given) as side:
         side.take(shape.order(ids, 0))  # warm
-        for number in range(args.rounds):
+        for seed in range(1, args.rounds + 1):
             rates = measure(torch.device("cpu"))
-            taken.append(side.take(shape.order(ids, 1 + number)))
             place = Place(kind="cpu", memory=main_memory(), rates=rates)
             predicted.append(estimate(row, precision, place, PROMPT_TOKENS))
-            read, multiplied = rates.read[precision] / 1e9, rates.multiply[precision] / 1e9
-            small = 1e6 * rates.layer_s
-            print(f"{row.name} {precision}: {read:.1f} GB/s, {multiplied:.0f} GFLOP/s, {small:.0f} µs")
+            taken.append(side.take(shape.order(ids, seed)))
+            print(
+                f"{row.name} {precision}: {rates.read[precision] / 1e9:.1f} GB/s, "
+                f"{rates.multiply[precision] / 1e9:.0f} GFLOP/s, {1e6 * rates.layer_s:.0f} µs a layer; then "
+                f"{1 / taken[-1].step_s:.2f} and {PROMPT_TOKENS / taken[-1].prefill_s:.1f} tok/s"
+            )
     assert side.about is not None
     print(*lines(predicted, taken, side.about.peak_bytes), sep="\n")
 

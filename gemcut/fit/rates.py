@@ -29,4 +29,4 @@ class Rates:
         memory: bytes a second of a plain read.
         """
         fastest = max(memory, *self.read.values())
-        return Rates(read=dict.fromkeys(self.read, fastest), multiply=self.multiply, layer_s=0.0)
+        return Rates(read=dict.fromkeys(self.read, fastest), multiply=self.multiply, layer_s=0.0, row_s=0.0)

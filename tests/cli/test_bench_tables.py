@@ -14,7 +14,9 @@ from gemcut.fit.weights import PRECISIONS
 from gemcut.speed.order import About, Shape
 from gemcut.speed.outcome import Outcome, Speed
 
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 24.1e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=0)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 24.1e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=0, row_s=0.0
+)
 SHAPE = Shape(prompt_tokens=2048, batch=1, new_tokens=16)
 DECODE = Speed(
     what="decode", shape=SHAPE, ours=(5.1, 4.9, 5.3), floors=(6.0, 5.5, 6.1), theirs=(2.9, 3.0, 2.8)

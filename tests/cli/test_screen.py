@@ -67,3 +67,17 @@ def test_ending_twice_ends_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     screen.end()
     screen.end()
     assert capsys.readouterr().out == "Hello!\n"
+
+
+def test_lines_that_pass_stand_in_one_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Screen().passing("round 1")
+    assert capsys.readouterr() == ("", "")  # nobody looks
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen()
+    screen.passing("round 1")
+    screen.passing("round 2")
+    screen.clear()
+    assert terminal.getvalue() == "\r\x1b[Kround 1\r\x1b[Kround 2\r\x1b[K"

@@ -146,7 +146,7 @@ def test_a_prompt_takes_the_time_of_its_products_and_of_one_token_through_the_re
 def test_a_prompt_takes_the_time_of_what_stands_between_its_products_in_the_layers_it_runs_through() -> None:
     text = family("e2b").size.text
     weights = size_weights(family("e2b").size, "bf16")
-    more = prefill_s(text, weights, replace(RATES, row_s=1e-9)) - prefill_s(text, weights, RATES)
+    more = prefill_s(text, weights, 512, replace(RATES, row_s=1e-9)) - prefill_s(text, weights, 512, RATES)
     assert more == pytest.approx(512 * (15 * 1536 + 12 * 8 * 256 + 3 * 8 * 512) * 1e-9)
 
 

@@ -30,6 +30,14 @@ def test_every_form_has_its_rates() -> None:
     assert all(rate > 0 for rate in every)
 
 
+@pytest.mark.usefixtures("_quick")
+def test_memory_is_read_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, read = 0.5, []
+    monkeypatch.setattr(measure, "_seconds", lambda parts, x, least: read.append(parts[0](x)) or seconds)
+    assert measure.read_rate(CPU) == TINY.all_bytes / seconds
+    assert [int(total) for total in read] == [TINY.all_bytes // 8]  # a one in every eight bytes
+
+
 @pytest.mark.parametrize("form", PRECISIONS)
 def test_what_is_measured_is_a_feed_forward_of_all_its_weights(form: Precision) -> None:
     generator = torch.Generator().manual_seed(0)

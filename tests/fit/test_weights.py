@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from gemcut.config import Quantization, TextConfig
 from gemcut.family import FAMILIES, Parameters, Size, family
-from gemcut.fit.weights import PRECISIONS, Precision, size_weights
+from gemcut.fit.weights import PRECISIONS, Precision, count_weights, size_weights
 from gemcut.model.layer_plan import unused_tensors
 from gemcut.opened import open_checkpoint
 from gemcut.quant.quantize import Quantizing
@@ -95,6 +95,27 @@ def test_of_26b_a_prompts_token_is_multiplied_with_8_of_128_experts_and_a_prompt
     weights = size_weights(size, "bf16")
     assert weights.prompt_values["bf16"] < size.active_parameters
     assert weights.prompt_bytes["bf16"] > 2 * size.parameters.experts
+
+
+@pytest.mark.parametrize("name", ["e2b", "26b"])
+def test_the_more_tokens_a_step_has_the_more_experts_are_read(name: str) -> None:
+    weights = size_weights(family(name).size, "int4")
+    one, two, many = (sum(weights.step_bytes(rows).values()) for rows in (1, 2, 100_000))
+    assert one == pytest.approx(sum(weights.token_bytes.values()))
+    assert many == pytest.approx(weights.text_bytes)
+    of_two = 1 - (1 - 8 / 128) ** 2 - 8 / 128  # of the experts, beside those of one
+    assert two - one == pytest.approx(of_two * sum(weights.expert_bytes.values()), abs=1)
+
+
+def test_a_token_of_a_reply_is_multiplied_with_all_that_it_reads() -> None:
+    for name in ("e2b", "26b"):
+        size = family(name).size
+        assert sum(size_weights(size, "int8").token_values.values()) == size.active_parameters
+
+
+def test_plain_numbers_count_as_wide_as_they_are() -> None:
+    text = family("e2b").size.text
+    assert count_weights(text, {}, 4).text_bytes == 2 * count_weights(text, {}, 2).text_bytes
 
 
 def test_the_int4_sizes_are_those_that_google_publishes_for_q4_0() -> None:

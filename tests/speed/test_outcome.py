@@ -11,7 +11,9 @@ from gemcut.speed.order import Shape, Taken
 from gemcut.speed.outcome import Round, floor_of, speeds_of
 
 E2B = family("e2b").size
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=0.0)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=0.0, row_s=0.0
+)
 BF16 = size_weights(E2B, "bf16")
 ONE = Shape(prompt_tokens=512, batch=1, new_tokens=8)
 FOUR = replace(ONE, batch=4)

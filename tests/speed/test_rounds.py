@@ -21,7 +21,9 @@ from tests.speed.fake import write_llama_bench
 from tests.speed.models import write_bf16
 
 SHORT, LONG = (Shape(prompt_tokens=length, batch=1, new_tokens=4) for length in (8, 32))
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4, row_s=1e-9
+)
 
 
 class Scripted:
@@ -116,7 +118,7 @@ def test_what_came_of_it_is_told_round_by_round(plain: Opened, log: list[tuple[s
     assert outcome.theirs is not None
     assert outcome.theirs.title == "transformers 1"
     assert [rates.read["int4"] for rates in outcome.floors] == [30e9, 30e9]
-    assert [rates.layer_s for rates in outcome.floors] == [0, 0]
+    assert [(rates.layer_s, rates.row_s) for rates in outcome.floors] == [(0, 0)] * 2
     assert [(one.what, one.shape) for one in outcome.speeds] == [
         (what, shape) for shape in (SHORT, LONG) for what in ("prefill", "decode")
     ]

@@ -18,7 +18,9 @@ from gemcut.quant.quantize import Quantizing
 from gemcut.speed.order import Taken
 from tests.tiny_model import write_tiny_model
 
-RATES = Rates(read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4)
+RATES = Rates(
+    read=dict.fromkeys(PRECISIONS, 25e9), multiply=dict.fromkeys(PRECISIONS, 140e9), layer_s=1e-4, row_s=0.0
+)
 
 
 TAKEN = [Taken(prefill_s=prefill, step_s=step) for prefill, step in ((4.0, 0.25), (5.12, 0.2), (6.0, 0.1))]

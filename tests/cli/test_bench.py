@@ -72,8 +72,10 @@ def test_llama_cpp_runs_the_same_weights_in_turn(nano: Path, tmp_path: Path) -> 
     lines = done.stdout.splitlines()
     assert lines[0].endswith("; 1 thread")
     assert any(line.endswith("and llama.cpp, build 9000 (abc1234), CPU, in turn") for line in lines)
-    theirs = [line.split() for line in lines[lines.index("") :] if " 1,000 " in line or " 100 " in line]
-    assert [row[:-5] for row in theirs] == [["int4", "prefill", "of", "40"], ["decode", "after", "40"]]
+    heading = next(number for number, line in enumerate(lines) if "llama.cpp  ratio" in line)
+    rows = [line.split() for line in lines[heading + 1 : heading + 3]]
+    assert [row[: row.index("40")] for row in rows] == [["int4", "prefill", "of"], ["decode", "after"]]
+    assert [row[row.index("40") + 2] for row in rows] == ["1,000", "100"]  # as llama-bench said
     assert re.fullmatch(r"int4 +\d+ MB +2\d\d MB +\d\.\d\d", lines[-1].strip())
     asked = calls(tmp_path)
     assert [call[call.index("-d") + 1] for call in asked] == ["0", "40"] * 2  # two for each round

@@ -1,10 +1,12 @@
 """Decoding with a drafter against decoding without, the two by turns in one process.
 
     python -m bench.speculative FOLDER DRAFTER [--acceptance 0.7] [--tokens 64] [--rounds 3] [--threads 2]
+    python -m bench.speculative nano nano --ask "What is Gemma 4?" "What is 274 + 389?"
 
 FOLDER and DRAFTER hold a model and its assistant, e.g. E2B's real shapes with random weights.  With
 --acceptance each guess is made right with that probability, whatever the drafter said (it works all the
-same, so its time counts): what a drafter of that quality would gain.  Without it the guesses are its own.
+same, so its time counts): what a drafter of that quality would gain.  Without it the guesses are its own,
+which means something of a trained drafter: with --ask it guesses replies to questions, thought over first.
 How many guesses are made is the engine's choice, from what it measures.
 """
 
@@ -26,7 +28,6 @@ from gemcut.engine.sampling_params import SamplingParams
 from gemcut.prompt.assemble import Prompt
 
 PROMPT = 128  # tokens
-WARM_UP = 24  # tokens, in which the engine measures what steps cost
 
 
 @dataclass
@@ -93,16 +94,18 @@ def force(forced: Forced) -> None:
     PagedDrafter.draft = right_by_chance  # type: ignore[method-assign]
 
 
-def seconds_of(gemma: Gemma, prompt: Prompt, tokens: int) -> tuple[float, list[int]]:
-    """Seconds from the first token to the last, and the tokens."""
-    params = SamplingParams(temperature=0, max_tokens=tokens, min_tokens=tokens)
-    stamps, ids = [], []
+def seconds_of(gemma: Gemma, prompts: Sequence[Prompt], params: SamplingParams) -> tuple[float, list[int]]:
+    """Seconds from each prompt's first token to its last, and the tokens, of one after another."""
+    seconds, ids = 0.0, []
     choosing = gemma._generator.choosing(params)
-    (stream,) = gemma._generator.prepare(prompt, choosing)()
-    for token in stream:
-        stamps.append(time.perf_counter())
-        ids.append(token.id)
-    return stamps[-1] - stamps[0], ids
+    for prompt in prompts:
+        stamps = []
+        (stream,) = gemma._generator.prepare(prompt, choosing)()
+        for token in stream:
+            stamps.append(time.perf_counter())
+            ids.append(token.id)
+        seconds += stamps[-1] - stamps[0]
+    return seconds, ids
 
 
 def main() -> None:
@@ -113,11 +116,14 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("drafter")
     parser.add_argument("--acceptance", type=float)
+    parser.add_argument("--ask", nargs="+", default=[])
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=EngineOptions().max_drafts)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
+    if args.ask and args.acceptance is not None:
+        parser.error("--acceptance makes guesses right for one reply; leave --ask out")
     torch.set_num_threads(args.threads)
     counts = Counts()
     count_guesses(counts)
@@ -129,18 +135,21 @@ def main() -> None:
     options = EngineOptions(speculate="drafter", max_drafts=args.most, **memory)
     with_it = Gemma.load(args.folder, drafter=args.drafter, engine=options)
     ids = torch.randint(300, 1900, (PROMPT,), generator=torch.Generator().manual_seed(0)).tolist()
-    prompt = Prompt(tuple(ids))
-    _, forced.truth = seconds_of(without, prompt, args.tokens)
-    seconds_of(with_it, prompt, min(WARM_UP, args.tokens))
+    prompts = [without.prompt(question, think=True) for question in args.ask] or [Prompt(tuple(ids))]
+    least = 0 if args.ask else args.tokens
+    params = SamplingParams(temperature=0, max_tokens=args.tokens, min_tokens=least)
+    _, forced.truth = seconds_of(without, prompts, params)
+    seconds_of(with_it, prompts, params)  # in which the engine measures what steps cost
     counts.clear()
     pairs = []
     for _ in range(args.rounds):
-        plain, true = seconds_of(without, prompt, args.tokens)
+        plain, true = seconds_of(without, prompts, params)
         plain_steps, counts.steps = counts.steps, 0
-        guessed, got = seconds_of(with_it, prompt, args.tokens)
+        guessed, got = seconds_of(with_it, prompts, params)
         pairs.append((plain, guessed))
+        timed = len(true) - len(prompts)
         print(
-            f"without {(args.tokens - 1) / plain:6.2f} tok/s   with {(args.tokens - 1) / guessed:6.2f} tok/s "
+            f"without {timed / plain:6.2f} tok/s   with {timed / guessed:6.2f} tok/s "
             f"in {counts.steps} steps instead of {plain_steps}   the same tokens: {got == true}",
             flush=True,
         )

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from gemcut import Gemma, SamplingParams
+from gemcut.load import load
 from gemcut.model.gemma4 import Gemma4
-from gemcut.train.examples import Examples
+from gemcut.train.examples import Examples, read_examples
 from recipes.nano import drafter as stage
 from recipes.nano.drafter import DrafterCommand, Lesson, lesson, loss, padded, rounds, start, train_drafter
 from tests.parity.tiny import EDGE, fill, greedy, model_config
@@ -128,3 +129,15 @@ def test_training_goes_on_where_it_was_stopped_and_its_drafter_loads(nano: Path,
     assert with_it.reply("What is 2 + 2?").text == without.reply("What is 2 + 2?").text
     with_it.close()
     without.close()
+
+
+@pytest.mark.usefixtures("nano")
+@torch.no_grad()
+def test_the_packaged_drafter_is_the_packaged_nano_s(folder: Path) -> None:
+    """After nano is trained anew its drafter guesses next to nothing, and has to be trained anew too."""
+    loaded = load("nano", device="cpu", dtype="float32", offline=True, drafter="nano")
+    assert loaded.drafter is not None
+    said = lesson(loaded.model, padded(read_examples(folder / "practice.npz"), np.arange(20)))
+    logits, wanted, counts = next(rounds(loaded.drafter, loaded.model, said))
+    assert int(counts.sum()) > 40
+    assert (logits.argmax(-1) == wanted)[counts].float().mean() > 0.5

@@ -95,7 +95,7 @@ class Progress:
         return start + 1
 
 
-@dataclass(eq=False, slots=True)  # many are made in a step, and a frozen one takes three times as long
+@dataclass(eq=False, slots=True)  # many are made in a step; a frozen one takes five times as long
 class Rows:
     """What one sequence computes in a step: its tokens from position `start` on.
 

@@ -14,9 +14,7 @@ constexpr int64_t SPLIT = 512, BLOCK = 64;
 constexpr int64_t NEAR = 8;    // values that are added together: so few rows stay in the first cache
 constexpr int MOST_PARTS = 3;   // of a row, each with its scale
 
-typedef int32_t integers __attribute__((vector_size(4 * LANES)));
 
-static inline void store(float *to, floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 static inline float value(uint16_t half) { return widen(half); }
 static inline float value(float x) { return x; }
 

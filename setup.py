@@ -49,12 +49,12 @@ def make_library(compiler: list[str] | None, options: Sequence[str], library: Pa
         commands.append(["-shared", *sources.values(), "-o", part])
         try:
             for command in commands:
-                subprocess.run([*compiler, *command], check=True, capture_output=True, text=True)
+                subprocess.run([*compiler, *command], check=True, capture_output=True, errors="replace")
+            Path(part).replace(library)
         except subprocess.CalledProcessError as error:
-            return next(iter(error.stderr.splitlines()), str(error))
+            return next((line for line in error.stderr.splitlines() if "error" in line), str(error))
         except OSError as error:
             return str(error)
-    Path(part).replace(library)
     return None
 
 

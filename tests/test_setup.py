@@ -43,18 +43,25 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(checkout: Path, tmp_path: Path) -> Build:
-    """What pip does, without a network; `unknown` is an option that the compiler does not know."""
+    """What pip does, without a network.
 
-    def run(hook: str = "build_wheel", *, compiler: bool = True, unknown: str = "-") -> Done:
+    command: the compiler, None for the quick one, "" for none.
+    unknown: an option that the quick one does not know.
+    """
+
+    def run(hook: str = "build_wheel", *, command: str | None = None, unknown: str = "-") -> Done:
         script = tmp_path / "quick-g++"
         script.write_text(COMPILER.format(python=sys.executable, unknown=unknown))
         script.chmod(0o755)
         environment = {name: value for name, value in os.environ.items() if name not in ("PATH", "CXX")}
-        environment |= {"PATH": str(tmp_path / "empty")} | ({"CXX": f"{script} -x"} if compiler else {})
+        environment |= {
+            "PATH": str(tmp_path / "empty"),
+            "CXX": f"{script} -x" if command is None else command,
+        }
         program = f"from setuptools.build_meta import {hook}; {hook}({str(tmp_path)!r})"
-        command = [sys.executable, "-c", program]
+        python = [sys.executable, "-c", program]
         return subprocess.run(
-            command, cwd=checkout, env=environment, capture_output=True, text=True, check=True
+            python, cwd=checkout, env=environment, capture_output=True, text=True, check=True
         )
 
     return run
@@ -88,12 +95,20 @@ def test_a_wheel_holds_a_library_for_each_kind_of_cpu(build: Build, checkout: Pa
 
 @on_known_machines
 def test_without_a_compiler_the_wheel_is_for_any_platform(build: Build, tmp_path: Path) -> None:
-    done = build(compiler=False)
+    done = build(command="")
     name, libraries = made(tmp_path)
     assert libraries == []
     assert name.endswith("-py3-none-any.whl")
     listed = ", ".join(kind.name for kind in HERE)
     assert said(done) == [f"gemcut: no native kernels for {listed}: there is no C++ compiler"]
+
+
+@on_known_machines
+@pytest.mark.parametrize("compiler", ["no-such-compiler", sys.executable, "/bin/true"])
+def test_a_compiler_that_fails_is_told_and_does_no_harm(compiler: str, build: Build, tmp_path: Path) -> None:
+    done = build(command=compiler)
+    assert made(tmp_path)[1] == []
+    assert len(said(done)) == 1
 
 
 @on_known_machines

@@ -1,9 +1,10 @@
 # make demo      shows what nano, the model in the package, does
 # make test      linter, types, tests
 # make clients   clients that others wrote, on a real server
-# Each sets up .venv first, and again only after pyproject.toml or constraints.txt changed.
+# Each sets up .venv first, and again only after pyproject.toml, constraints.txt or the C++ kernels changed.
 
 PYTHON ?= python3
+KERNELS := setup.py gemcut/kernels/processors.py $(wildcard gemcut/kernels/*.cpp gemcut/kernels/*.h)
 .PHONY: demo test clients
 
 demo: .venv/installed
@@ -24,12 +25,12 @@ clients: .venv/installed-for-tests build/clients/agents/installed build/clients/
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # pip's remarks are shown only when it fails
-.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+.venv/installed: pyproject.toml constraints.txt $(KERNELS) | .venv/bin/python
 	@echo "installing into .venv (the first time takes minutes: torch is large)"
 	@.venv/bin/python -m pip install --quiet -c constraints.txt -e . >.venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
 	@touch $@
 
-.venv/installed-for-tests: pyproject.toml constraints.txt | .venv/bin/python
+.venv/installed-for-tests: pyproject.toml constraints.txt $(KERNELS) | .venv/bin/python
 	@echo "installing into .venv, with what the tests need (the first time takes minutes: torch is large)"
 	@.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test]' >.venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
 	@touch .venv/installed $@

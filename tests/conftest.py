@@ -36,5 +36,5 @@ def nano() -> Path:
 def built() -> Native:
     kernels = native()
     if kernels is None:
-        pytest.skip("no C++ compiler here to build the native kernels")
+        pytest.skip("the native kernels are not built for this CPU")
     return kernels

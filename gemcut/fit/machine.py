@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemcut.engine.main_memory import MainMemory, main_memory
+from gemcut.kernels.processors import CPU_INFO, parse_cpu_flags
 
-CPU_INFO = Path("/proc/cpuinfo")
 BOARD = Path("/proc/device-tree/model")  # the name of a small computer, whose processor has none
 # Flags of Linux that products of weights use, x86 and Arm.
 INSTRUCTIONS = {
@@ -65,7 +65,7 @@ def parse_cpu_info(text: str) -> tuple[str | None, tuple[str, ...]]:
     """The processor's name, where /proc/cpuinfo has one, and its instruction sets."""
     pairs = [line.partition(":") for line in text.splitlines()]
     found = {key.strip(): value.strip() for key, _, value in reversed(pairs)}  # of the first core
-    flags = set(found.get("flags", found.get("Features", "")).split())
+    flags = parse_cpu_flags(text)
     return found.get("model name"), tuple(name for flag, name in INSTRUCTIONS.items() if flag in flags)
 
 

@@ -1,7 +1,7 @@
 // What a decode step does to its few rows of bfloat16: products with a weight matrix, bound by the memory's bandwidth, and between
 // them norms and rotations, each in one call instead of ten.
 //
-// Built for the machine it runs on (see native.py). Everything is computed in float32, and rounded to bfloat16 where the plain
+// Built for several kinds of CPU (see processors.py). Everything is computed in float32, and rounded to bfloat16 where the plain
 // forms round.
 
 #include "vectors.h"

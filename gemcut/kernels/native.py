@@ -1,16 +1,13 @@
-"""The native CPU kernels: the C++ files here, built for this machine at first use, kept in the user's cache.
+"""The native CPU kernels: the C++ files here, which setup.py builds for the kinds of CPU in processors.py.
 
-Without a C++ compiler everything runs in plain PyTorch, slower.
+Without a library for this CPU everything runs in plain PyTorch, slower.
 """
 
 import ctypes
 import functools
-import hashlib
 import os
 import platform
-import shutil
-import subprocess
-import tempfile
+import sys
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -20,11 +17,11 @@ from torch import Tensor
 
 from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.page_sight import FEW_ROWS, PageSight
+from gemcut.kernels.processors import NoLibrary, cpu_flags, find_library
 
 MOST_ROWS = 32  # of x in one call, as native.cpp has it; with more, widened slices are as quick
 LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
 MOST_PARTS = 3  # of a row with scales
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-std=c++17", "-Wno-psabi")
 BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
 POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
 SIGNATURES = {
@@ -92,16 +89,11 @@ def native_for(x: Tensor, *others: Tensor) -> "Native | None":
 
 @functools.cache
 def native() -> "Native | None":
-    """The native kernels, or None without a compiler that can build them.
-
-    The first call on a machine compiles for a few seconds.
-    """
-    library = _build(Path(__file__).parent)
-    if library is None:
-        return None
+    """The native kernels, or None where they are missing, of which one line on stderr then tells."""
     try:
-        return Native(ctypes.CDLL(str(library), mode=os.RTLD_NOW))
-    except OSError:  # built by a compiler whose OpenMP is not the one that torch has loaded
+        return Native(_load(find_library(Path(__file__).parent, platform.machine(), cpu_flags())))
+    except NoLibrary as missing:
+        print(f"gemcut: slower, without the native CPU kernels: {missing}", file=sys.stderr)
         return None
 
 
@@ -213,42 +205,9 @@ class Native:
         self.library.attend_pages(*structs, q.data_ptr(), out.data_ptr(), wide, threads)
 
 
-def _build(folder: Path) -> Path | None:
-    """The shared library of a folder's C++ files, from the cache or built now; None where that cannot be.
-
-    It is linked without OpenMP's runtime and so uses the one that torch has loaded: two would compete for
-    the cores.
-    """
-    compiler = shutil.which("g++") or shutil.which("c++")
-    if compiler is None:
-        return None
-    sources = sorted(folder.glob("*.cpp"))
-    texts = [path.read_text() for path in (*sources, *sorted(folder.glob("*.h")))]
-    key = hashlib.sha256("\0".join((*texts, *FLAGS, compiler, _processor())).encode()).hexdigest()[:16]
+def _load(library: Path) -> ctypes.CDLL:
+    """Raises NoLibrary where it does not load: its compiler's OpenMP may not be the one torch has loaded."""
     try:
-        library = Path.home() / ".cache" / "gemcut" / f"native-{key}.so"
-        if library.exists():
-            return library
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as made:
-            for source in sources:
-                command = [compiler, *FLAGS, "-c", str(source), "-o", f"{made}/{source.stem}.o"]
-                subprocess.run(command, check=True, capture_output=True)
-            objects = [f"{made}/{source.stem}.o" for source in sources]
-            subprocess.run(
-                [compiler, "-shared", *objects, "-o", f"{made}/whole.so"], check=True, capture_output=True
-            )
-            Path(f"{made}/whole.so").replace(
-                library
-            )  # whole or not at all: another process may be building it too
-    except (OSError, RuntimeError, subprocess.CalledProcessError):  # RuntimeError: this user has no home
-        return None
-    return library
-
-
-def _processor() -> str:
-    """What tells one kind of CPU from another, since the library fits only the kind it was built for."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{platform.machine()} {flags}"
+        return ctypes.CDLL(str(library), mode=os.RTLD_NOW)
+    except OSError as error:
+        raise NoLibrary(f"{error}; install gemcut again with CXX=g++") from None

@@ -74,7 +74,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(model: Path, tmp_path: Path
         terminal.wait_for(">>>")
         terminal.type("Tell me a story\r")
         terminal.wait_for("\x1b[?2004l")  # the line is read, the answer comes next
-        terminal.wait_for_more(120)  # beyond what the line editor prints as it ends
+        terminal.wait_for_more(300)  # beyond the line editor's end, and a line about missing kernels
         terminal.type("\x03")
         terminal.wait_for("stopped")
         terminal.wait_for(">>>")

@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from gemcut.kernels import native as native_module
 from gemcut.kernels.blocks import to_blocks
-from gemcut.kernels.native import MOST_ROWS, SIGNATURES, Native, native_for
+from gemcut.kernels.native import MOST_ROWS, SIGNATURES, Native, native, native_for
 from gemcut.kernels.norm import rms_norm
+from gemcut.kernels.processors import AVX2, KINDS, CpuKind, cpu_flags, kinds_of, library_name
 
 HERE = Path(__file__).parent
 SOURCES = Path(native_module.__file__).parent
@@ -121,12 +122,84 @@ def test_the_sanitizer_sees_what_is_touched_beyond(
     assert "heap-buffer-overflow" in done.stderr
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_libraries_of_all_kinds_give_the_same(built: Native, kind: CpuKind) -> None:
+    if kind not in kinds_of(platform.machine(), cpu_flags()):
+        pytest.skip("this CPU is not of that kind")
+    library = SOURCES / library_name(SOURCES, kind)
+    if not library.exists():
+        pytest.skip("the compiler did not know that kind")
+    other, generator = Native(ctypes.CDLL(str(library))), torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).bfloat16()
+
+    x, weight, turns = noise(5, 4, 64), noise(64), (noise(5, 1, 64), noise(5, 1, 64))
+    keys, blocks = noise(300, 2, 64), to_blocks(noise(9, 64).float(), "int4")
+    calls: list[Callable[[Native], Tensor]] = [
+        lambda native: native.product(x[:, 0], keys[:, 0].contiguous()),
+        lambda native: native.block_product(x[:, 0].float(), blocks, 4),
+        lambda native: native.norm(x, weight, 1e-6, x),
+        lambda native: native.norm_rotate(x, weight, 1e-6, *turns),
+        lambda native: native.attend_row(x[:1], keys, keys.flip(0)),
+    ]
+    for call in calls:
+        torch.testing.assert_close(call(other), call(built))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which the kernels of a CPU with AVX2 are looked for anew; there is only a source in it."""
+    (tmp_path / "native.cpp").write_text("// nothing")
+    monkeypatch.setattr(native_module, "__file__", str(tmp_path / "native.py"))
+    monkeypatch.setattr(native_module, "cpu_flags", lambda: frozenset(AVX2))
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    native.cache_clear()
+    yield tmp_path
+    native.cache_clear()
+
+
+def test_missing_kernels_are_told_once(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = zeros(1, 64)
+    with torch.inference_mode():
+        assert [native_for(row), native_for(row), native()] == [None, None, None]
+    said = "they are not built; install a C++ compiler (g++), and then gemcut again"
+    assert capsys.readouterr().err == f"gemcut: slower, without the native CPU kernels: {said}\n"
+
+
+def test_where_they_would_not_be_used_nothing_is_told(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert native_for(zeros(1, 64).to("meta")) is None
+    assert capsys.readouterr().err == ""
+
+
+def test_kernels_of_changed_sources_are_not_taken(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their functions may take other arguments."""
+    avx2 = next(kind for kind in KINDS if kind.name == "avx2")
+    (elsewhere / library_name(elsewhere, avx2)).write_bytes(b"")
+    (elsewhere / "native.cpp").write_text("// something")
+    assert native() is None
+    assert "their sources have changed; install gemcut again (pip install -e .)" in capsys.readouterr().err
+
+
+def test_kernels_that_do_not_load_are_told(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    avx2 = next(kind for kind in KINDS if kind.name == "avx2")
+    (elsewhere / library_name(elsewhere, avx2)).write_bytes(b"")
+    assert native() is None
+    told = capsys.readouterr().err
+    assert told.endswith("install gemcut again with CXX=g++\n")
+    assert told.count("\n") == 1
+
+
 @on_x86
 @pytest.mark.parametrize("flags", [(), IMITATED_VNNI], ids=["SSE2", "VNNI"])
 def test_blocks_are_multiplied_alike_on_other_instruction_sets(
     built: Native, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
-    if flags and "avx2" not in native_module._processor():
+    if flags and "avx2" not in cpu_flags():
         pytest.skip("what VNNI is imitated upon needs AVX2")
     library = tmp_path / "other.so"
     compiled("-O1", *flags, "-shared", str(SOURCES / "block_linear.cpp"), "-o", str(library))

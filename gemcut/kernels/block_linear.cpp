@@ -78,6 +78,12 @@ struct Weights {
         if (count < LANES)
             for (int lane = 0; lane < LANES; ++lane) panel.scales[lane] = lane < count ? panel.scales[lane] : 0.0f;
     }
+
+    // Has the same panel brought near, which is read soon.
+    inline void fetch(int64_t o, int64_t b) const {
+        const uint8_t *at = of + (o * blocks + b) * BLOCK_BYTES<BITS>;
+        for (int64_t i = 0; i < LANES * BLOCK_BYTES<BITS>; i += 64) __builtin_prefetch(at + i);
+    }
 };
 
 // Outputs from `start` to `end` of COUNT rows, which a panel meets when it is made. A few outputs take turns at each stretch of x.
@@ -92,6 +98,7 @@ static void few_rows(const Pieces &x, const Weights<BITS> &w, X *y, int64_t star
             for (int64_t o = 0; o < turns; ++o)
                 for (int64_t i = from; i < std::min(from + stretch, x.each); ++i) {
                     Panel<BITS> panel;
+                    if (stretch < x.each) w.fetch(start + o + 1, i * LANES);
                     w.panel(start + o, i * LANES, panel);
                     add<BITS, 1, COUNT>(&panel, 0, x.of.get() + i, x.each, products[o]);
                 }

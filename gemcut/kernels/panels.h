@@ -2,7 +2,7 @@
 // its own block. Times x, turned likewise, a panel gives the sum of each block in its lane: whole numbers, and exact. Matrices are
 // read row after row, as they lie in the file: one stream, which the CPU foresees.
 //
-// What differs between instruction sets is here, chosen when the library is built:
+// What differs between instruction sets is here, chosen when a library is built (processors.py has their kinds):
 //   AVX-512, AVX-VNNI dpbusd adds four products, unsigned times signed, to 32 bits
 //   AVX2              maddubs adds two products to 16 bits, which numbers of 0 to 15 never overflow: int8 comes as two such halves
 //   NEON              sdot, the same as dpbusd of signed numbers

@@ -162,6 +162,7 @@ static void product(const X *x, const Weights<BITS> &w, X *y, int64_t rows, int 
         for (int64_t start = 0; start < w.out; start += together) {
             const int64_t end = std::min(start + together, w.out);
             switch (rows) {
+                case 0: break;
                 case 1: few_rows<BITS, 1>(pieces, w, y, start, end); break;
                 case 2: few_rows<BITS, 2>(pieces, w, y, start, end); break;
                 case 3: few_rows<BITS, 3>(pieces, w, y, start, end); break;

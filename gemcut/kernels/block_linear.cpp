@@ -13,6 +13,7 @@ constexpr int OUTS = 2;                    // of which so many meet
 constexpr int MOST_ROWS = LANES == 16 ? 4 : 2;  // so many rows: their sums stay in registers
 constexpr int FEW_ROWS = 4;  // up to which each panel meets all rows when it is made
 constexpr int64_t STRETCH = 6;  // panels
+constexpr int64_t AHEAD = 8;               // panels that are fetched before they are read, the next rows' too
 constexpr int MOST_NUMBER = 127;
 constexpr float LEAST_NORMAL = 1.17549435e-38f;  // of smaller scales there is no reciprocal
 constexpr uint32_t INFINITE = 0x7f800000;
@@ -35,21 +36,23 @@ static void make(const X *x, int64_t left, int bias, Piece &to) {
     for (int b = 0; b < count; ++b)
         for (int i = 0; i < VALUES; i += LANES) {
             const words size = (words)load(x + b * VALUES + i) & 0x7fffffff;
-            sizes[b] = size > sizes[b] ? size : sizes[b];
+            words &most = sizes[lane_of(b)];
+            most = size > most ? size : most;
         }
     const words largest = across(sizes, 1, [](auto a, auto b) { return a > b ? a : b; });
     const floats scales = (floats)largest / MOST_NUMBER, inverses = 1.0f / scales;
     const words small = scales < LEAST_NORMAL, endless = largest >= INFINITE;
     to.scales = (floats)((words)scales | endless);  // NaN, with all bits set
     for (int b = 0; b < LANES; ++b) {
+        const int lane = lane_of(b);
         int8_t numbers[VALUES] = {};
-        if (b < count && !(small | endless)[b])
+        if (b < count && !(small | endless)[lane])
             for (int i = 0; i < VALUES; i += LANES) {
                 const floats wide = load(x + b * VALUES + i);
-                const words whole = (words)(wide * inverses[b] + 12582912.0f) - 0x4b400000;  // the bits of 12582912.0f
+                const words whole = (words)(wide * inverses[lane] + 12582912.0f) - 0x4b400000;  // the bits of 12582912.0f
                 store(numbers + i, (integers)whole);
             }
-        for (int q = 0; q < QUADS; ++q) std::memcpy((char *)&to.quads[q] + 4 * b, numbers + 4 * q, 4);
+        for (int q = 0; q < QUADS; ++q) std::memcpy((char *)&to.quads[q] + 4 * lane, numbers + 4 * q, 4);
     }
     Sums sums = begun(integers{});
     for (int q = 0; q < QUADS; ++q) sums = more(sums, bytes{} + 1, to.quads[q]);
@@ -76,7 +79,7 @@ struct Weights {
             fill(panel, whole);
         }
         if (count < LANES)
-            for (int lane = 0; lane < LANES; ++lane) panel.scales[lane] = lane < count ? panel.scales[lane] : 0.0f;
+            for (int64_t i = count; i < LANES; ++i) panel.scales[lane_of((int)i)] = 0.0f;
     }
 
     // Has the same panel brought near, which is read soon.
@@ -95,13 +98,20 @@ static void few_rows(const Pieces &x, const Weights<BITS> &w, X *y, int64_t star
         floats products[TURNS][1][COUNT] = {};
         const int64_t turns = std::min(TURNS, end - start);
         for (int64_t from = 0; from < x.each; from += stretch)
-            for (int64_t o = 0; o < turns; ++o)
+            for (int64_t o = 0; o < turns; ++o) {
+                floats here[1][COUNT];
+                std::memcpy(here, products[o], sizeof here);
                 for (int64_t i = from; i < std::min(from + stretch, x.each); ++i) {
+                    if (COUNT == 1)
+                        w.fetch(start + o, (i + AHEAD) * LANES);
+                    else if (stretch < x.each)
+                        w.fetch(start + o + 1, i * LANES);
                     Panel<BITS> panel;
-                    if (stretch < x.each) w.fetch(start + o + 1, i * LANES);
                     w.panel(start + o, i * LANES, panel);
-                    add<BITS, 1, COUNT>(&panel, 0, x.of.get() + i, x.each, products[o]);
+                    add<BITS, 1, COUNT>(&panel, 0, x.of.get() + i, x.each, here);
                 }
+                std::memcpy(products[o], here, sizeof here);
+            }
         for (int64_t o = 0; o < turns; ++o)
             for (int r = 0; r < COUNT; ++r) put(y + r * w.out + start + o, sum(products[o][0][r]));
     }

@@ -69,25 +69,50 @@ struct Panel {
     floats scales;
 };
 
-// Sixteen bytes of each of LANES blocks, the first of them at `at`: four of each block to a vector.
-template <int BITS>
+// In which lane a panel has its block b. Sixteen are turned four by four.
+static inline constexpr int lane_of(int b) { return LANES == 16 ? b % 4 * 4 + b / 4 : b; }
+
+#ifdef __AVX512VNNI__
+// Where 16-bit words are taken from, of two vectors that are read.
+template <int COUNT, typename Place>
+static inline __m512i places(Place place) {
+    uint16_t at[32] = {};
+    for (int i = 0; i < COUNT; ++i) at[i] = (uint16_t)place(i);
+    return _mm512_loadu_si512(at);
+}
+#endif
+
+// Sixteen bytes of each of LANES blocks, the first of which begins at `at`, from the block's byte `from` on: four of each block to a
+// vector.
+template <int BITS, int FROM>
 static inline void turn(const uint8_t *at, bytes *quads) {
     constexpr int APART = BLOCK_BYTES<BITS>;
 #ifdef __AVX2__
-    const auto sixteen = [&](int block) { return _mm_loadu_si128((const __m128i *)(at + block * APART)); };
+    const auto sixteen = [&](int block) { return _mm_loadu_si128((const __m128i *)(at + block * APART + FROM)); };
 #ifdef __AVX512VNNI__
-    __m512i of[4];  // blocks b, b + 4, b + 8, b + 12
-    for (int b = 0; b < 4; ++b) {
-        const __m512i two = _mm512_inserti32x4(_mm512_castsi128_si512(sixteen(b)), sixteen(b + 4), 1);
-        of[b] = _mm512_inserti32x4(_mm512_inserti32x4(two, sixteen(b + 8), 2), sixteen(b + 12), 3);
+    __m512i of[4];  // four blocks each
+    if constexpr (BITS == 4) {  // which are 72 bytes
+        const __m512i words = places<32>([](int i) {
+            const int word = i / 8 * (APART / 2) + FROM / 2 + i % 8;
+            return word < 32 ? word : 32 + word - 4;
+        });
+        for (int i = 0; i < 4; ++i) {
+            const uint8_t *four = at + i * 4 * APART;
+            of[i] = _mm512_permutex2var_epi16(_mm512_loadu_si512(four), words, _mm512_loadu_si512(four + 8));
+        }
+    } else {
+        for (int i = 0; i < 4; ++i) {
+            const __m512i two = _mm512_inserti32x4(_mm512_castsi128_si512(sixteen(4 * i)), sixteen(4 * i + 1), 1);
+            of[i] = _mm512_inserti32x4(_mm512_inserti32x4(two, sixteen(4 * i + 2), 2), sixteen(4 * i + 3), 3);
+        }
     }
     const __m512i a = _mm512_unpacklo_epi32(of[0], of[1]), b = _mm512_unpackhi_epi32(of[0], of[1]);
     const __m512i c = _mm512_unpacklo_epi32(of[2], of[3]), d = _mm512_unpackhi_epi32(of[2], of[3]);
     quads[0] = (bytes)_mm512_unpacklo_epi64(a, c), quads[1] = (bytes)_mm512_unpackhi_epi64(a, c);
     quads[2] = (bytes)_mm512_unpacklo_epi64(b, d), quads[3] = (bytes)_mm512_unpackhi_epi64(b, d);
 #else
-    __m256i of[4];  // blocks b and b + 4
-    for (int b = 0; b < 4; ++b) of[b] = _mm256_set_m128i(sixteen(b + 4), sixteen(b));
+    __m256i of[4];  // blocks i and i + 4
+    for (int i = 0; i < 4; ++i) of[i] = _mm256_set_m128i(sixteen(i + 4), sixteen(i));
     const __m256i a = _mm256_unpacklo_epi32(of[0], of[1]), b = _mm256_unpackhi_epi32(of[0], of[1]);
     const __m256i c = _mm256_unpacklo_epi32(of[2], of[3]), d = _mm256_unpackhi_epi32(of[2], of[3]);
     quads[0] = (bytes)_mm256_unpacklo_epi64(a, c), quads[1] = (bytes)_mm256_unpackhi_epi64(a, c);
@@ -95,7 +120,7 @@ static inline void turn(const uint8_t *at, bytes *quads) {
 #endif
 #else
     for (int b = 0; b < LANES; ++b)
-        for (int q = 0; q < HALF; ++q) std::memcpy((char *)&quads[q] + 4 * b, at + b * APART + 4 * q, 4);
+        for (int q = 0; q < HALF; ++q) std::memcpy((char *)&quads[q] + 4 * b, at + b * APART + FROM + 4 * q, 4);
 #endif
 }
 
@@ -104,18 +129,18 @@ template <int BITS>
 static inline floats scales_of(const uint8_t *at) {
     constexpr int APART = BLOCK_BYTES<BITS>;
 #ifdef __AVX512VNNI__
-    constexpr short WORDS = APART / 2, TAKEN = BITS == 4 ? 8 : 4;  // blocks that begin within 128 bytes
-    const __m512i places = _mm512_castsi128_si512(
-        _mm_mullo_epi16(_mm_setr_epi16(0, 1, 2, 3, 4 % TAKEN, 5 % TAKEN, 6 % TAKEN, 7 % TAKEN), _mm_set1_epi16(WORDS)));
-    __m128i of[16 / TAKEN];
-    for (int i = 0; i < 16 / TAKEN; ++i) {
-        const uint8_t *first = at + i * TAKEN * APART;
-        of[i] = _mm512_castsi512_si128(_mm512_permutex2var_epi16(_mm512_loadu_si512(first), places, _mm512_loadu_si512(first + 64)));
+    constexpr int TOGETHER = BITS == 4 ? 8 : 4;  // blocks that begin within 128 bytes
+    const __m512i begins = places<TOGETHER>([](int b) { return b * (APART / 2); });
+    __m128i of[16 / TOGETHER];
+    for (int i = 0; i < 16 / TOGETHER; ++i) {
+        const uint8_t *first = at + i * TOGETHER * APART;
+        of[i] = _mm512_castsi512_si128(
+            _mm512_permutex2var_epi16(_mm512_loadu_si512(first), begins, _mm512_loadu_si512(first + 64)));
     }
-    if constexpr (BITS == 4) return (floats)_mm512_cvtph_ps(_mm256_set_m128i(of[1], of[0]));
-    else
-        return (floats)_mm512_cvtph_ps(
-            _mm256_set_m128i(_mm_unpacklo_epi64(of[2], of[3]), _mm_unpacklo_epi64(of[0], of[1])));
+    __m256i all = _mm256_set_m128i(of[1], of[0]);
+    if constexpr (BITS == 8) all = _mm256_set_m128i(_mm_unpacklo_epi64(of[2], of[3]), _mm_unpacklo_epi64(of[0], of[1]));
+    const __m512i in_lanes = places<16>([](int lane) { return lane % 4 * 4 + lane / 4; });
+    return (floats)_mm512_cvtph_ps(_mm256_permutexvar_epi16(_mm512_castsi512_si256(in_lanes), all));
 #else
     uint16_t bits[LANES];
     for (int b = 0; b < LANES; ++b) std::memcpy(bits + b, at + b * APART, sizeof *bits);
@@ -139,11 +164,11 @@ template <int BITS>
 static inline void fill(Panel<BITS> &panel, const uint8_t *at) {
     constexpr int STORED = BITS == 4 ? 8 : 0;  // the bias of blocks in memory
     bytes quads[QUADS];
-    turn<BITS>(at + SCALE_BYTES, quads);
+    turn<BITS, SCALE_BYTES>(at, quads);
     if constexpr (BITS == 4)
         for (int q = 0; q < HALF; ++q) quads[q + HALF] = quads[q] >> 4, quads[q] &= 15;
     else
-        turn<BITS>(at + SCALE_BYTES + VALUES / 2, quads + HALF);
+        turn<BITS, SCALE_BYTES + VALUES / 2>(at, quads + HALF);
     for (int q = 0; q < QUADS; ++q) {
         const bytes biased = quads[q] + (uint8_t)(BIAS<BITS> - STORED);
         if constexpr (PARTS<BITS> == 2)

@@ -10,28 +10,13 @@
 
 // Positions of a task, and those whose scores are made before their values are added. They are cut at the same places
 // whatever else runs, so a row's result does not depend on the rows beside it.
-constexpr int64_t SPLIT = 512, BLOCK = 64;
+constexpr int64_t SPLIT = 128, BLOCK = 64;
 constexpr int64_t NEAR = 8;    // values that are added together: so few rows stay in the first cache
 constexpr int MOST_PARTS = 3;   // of a row, each with its scale
 
 
 static inline float value(uint16_t half) { return widen(half); }
 static inline float value(float x) { return x; }
-
-static inline floats exp_of(floats x) {  // 0 below -87; the polynomial is that of Cephes' expf
-    const floats low = (floats){} - 87.0f, inside = x > low ? x : low;
-    const floats shifted = inside * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
-    const floats r = inside - whole * 0.693359375f + whole * 2.12194440e-4f;
-    floats y = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    y = y * r + 8.3334519073e-3f;
-    y = y * r + 4.1665795894e-2f;
-    y = y * r + 1.6666665459e-1f;
-    y = y * r + 5.0000001201e-1f;
-    y = y * r * r + r + 1.0f;
-    const integers power = (integers)shifted - 0x4b400000;  // the bits of 12582912.0f
-    const floats scaled = (floats)((integers)y + (power << 23));
-    return x > low ? scaled : (floats){};
-}
 
 // Where the rows of a step stand. Rows starts[b] to starts[b + 1] - 1 are those of sequence b; row r sees the positions
 // lows[r] to highs[r] - 1. Table b holds the pages of the positions from first[b] on.
@@ -85,14 +70,20 @@ static inline void dots(const float *q, int64_t width, const T *const *k, const 
             for (int s = 0; s < KEYS; ++s) totals[r][s] += query * keys[s];
         }
     }
-    for (int r = 0; r < QUERIES; ++r)
-        for (int s = 0; s < KEYS; ++s) scores[r * BLOCK + s] += sum(totals[r][s]) * scales[s];
+    if constexpr (QUERIES * KEYS == LANES) {
+        const floats sums = across(&totals[0][0], 1, [](auto a, auto b) { return a + b; });
+        for (int r = 0; r < QUERIES; ++r)
+            for (int s = 0; s < KEYS; ++s) scores[r * BLOCK + s] += sums[r * KEYS + s] * scales[s];
+    } else {
+        for (int r = 0; r < QUERIES; ++r)
+            for (int s = 0; s < KEYS; ++s) scores[r * BLOCK + s] += sum(totals[r][s]) * scales[s];
+    }
 }
 
 template <int QUERIES, typename T>
 static inline void score(const float *q, int64_t width, const T *const *k, const float *scales, int64_t keys, Part part,
                          float *scores) {
-    constexpr int KEYS = 8 / QUERIES;
+    constexpr int KEYS = LANES / QUERIES;
     int64_t s = 0;
     for (; s + KEYS <= keys; s += KEYS) dots<QUERIES, KEYS>(q, width, k + s, scales + s, part, scores + s);
     for (; s < keys; ++s) dots<QUERIES, 1>(q, width, k + s, scales + s, part, scores + s);
@@ -116,7 +107,7 @@ static inline void add(float *sums, int64_t width, const T *const *v, const floa
 
 template <int QUERIES, typename T>
 static inline void weigh(float *sums, int64_t width, const T *const *v, const float *weights, int64_t keys, Part part) {
-    constexpr int VECTORS = QUERIES < 8 ? 8 / QUERIES : 1;
+    constexpr int VECTORS = LANES / QUERIES;
     for (int64_t s = 0; s < keys; s += NEAR) {
         const int64_t count = std::min(NEAR, keys - s);
         int64_t at = part.begin;

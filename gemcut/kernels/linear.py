@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gemcut.kernels.native import native_for
+from gemcut.kernels.native import MOST_ROWS, native_for
 
 MEMORY_BOUND = 8  # rows up to which products of bfloat16 gain nothing over the native code
 SLICE_WEIGHTS = 2**21  # widened at a time: 8 MiB, which stays in the cache
@@ -21,7 +21,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x·weightᵀ, summed in float32 at least: (N, in) x (out, in) -> (N, out) in x's dtype."""
     if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or torch.is_grad_enabled():
         return F.linear(x, weight)
-    few = len(x) <= MEMORY_BOUND or not multiplies_bfloat16()
+    few = len(x) <= (MEMORY_BOUND if multiplies_bfloat16() else MOST_ROWS)
     if few and weight.is_contiguous() and (native := native_for(x, weight)) is not None:
         return native.product(x, weight)
     return F.linear(x, weight) if multiplies_bfloat16() else widened(x, weight)

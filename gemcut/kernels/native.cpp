@@ -1,9 +1,10 @@
-// What a decode step does to its few rows of bfloat16: products with a weight matrix, bound by the memory's bandwidth, and between
-// them norms and rotations, each in one call instead of ten.
+// What a step does to its rows of bfloat16: products of a few with a weight matrix, bound by the memory's bandwidth, and between
+// products norms, rotations and gates, each in one call instead of ten.
 //
 // Built for several kinds of CPU (see processors.py). Everything is computed in float32, and rounded to bfloat16 where the plain
 // forms round.
 
+#include "native.h"
 #include "vectors.h"
 
 #include <algorithm>
@@ -133,48 +134,88 @@ extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int 
     }
 }
 
-// One row to a root mean square of 1, times w (none: 1), in float32.
-static void norm(const uint16_t *x, const uint16_t *w, float *y, int64_t width, float eps) {
-    floats squares = {};
+// Numbers of a row in vectors, and those behind them in a vector of their own, filled up with zeros.
+template <typename Each>
+static inline void each_part(int64_t width, Each each) {
     int64_t i = 0;
-    for (; i + LANES <= width; i += LANES) {
-        const floats part = load(x + i);
+    for (; i + LANES <= width; i += LANES) each(i, LANES);
+    if (i < width) each(i, (int)(width - i));
+}
+
+static inline floats load_part(const uint16_t *from, int count) {
+    if (count == LANES) return load(from);
+    uint16_t whole[LANES] = {};
+    std::memcpy(whole, from, count * sizeof *from);
+    return load(whole);
+}
+
+static inline void store_part(uint16_t *to, floats lanes, int count) {
+    if (count == LANES) return store(to, lanes);
+    uint16_t whole[LANES];
+    store(whole, lanes);
+    std::memcpy(to, whole, count * sizeof *to);
+}
+
+// What brings a row to a root mean square of 1.
+static inline float scale_of(const uint16_t *x, int64_t width, float eps) {
+    floats squares = {};
+    each_part(width, [&](int64_t i, int count) {
+        const floats part = load_part(x + i, count);
         squares += part * part;
-    }
-    float total = sum(squares);
-    for (; i < width; ++i) total += widen(x[i]) * widen(x[i]);
-    const float scale = 1.0f / std::sqrt(total / width + eps);
-    if (w)
-        for (int64_t j = 0; j < width; ++j) y[j] = widen(x[j]) * scale * widen(w[j]);
-    else
-        for (int64_t j = 0; j < width; ++j) y[j] = widen(x[j]) * scale;
+    });
+    return 1.0f / std::sqrt(sum(squares) / width + eps);
 }
 
-// x, y: (rows, width); w: (width), or null; onto: (rows, width), what the result is added to, or null.
-extern "C" void norm_rows(const uint16_t *x, const uint16_t *w, const uint16_t *onto, uint16_t *y, int64_t rows,
-                          int64_t width, float eps) {
-    std::vector<float> wide(width);
-    for (int64_t r = 0; r < rows; ++r, x += width, y += width) {
-        norm(x, w, wide.data(), width, eps);
-        if (onto)
-            for (int64_t j = 0; j < width; ++j) y[j] = narrow(widen(onto[r * width + j]) + rounded(wide[j]));
-        else
-            for (int64_t j = 0; j < width; ++j) y[j] = narrow(wide[j]);
+// x, y: (rows, width); w: (width), or null; onto: (rows, width), what the result is added to, or null; times: what all is then
+// multiplied with, one number, or null.
+extern "C" void norm_rows(const uint16_t *x, const uint16_t *w, const uint16_t *onto, const uint16_t *times, uint16_t *y,
+                          int64_t rows, int64_t width, float eps, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t r = 0; r < rows; ++r) {
+        const int64_t at = r * width;
+        const float scale = scale_of(x + at, width, eps);
+        each_part(width, [&](int64_t i, int count) {
+            floats part = load_part(x + at + i, count) * scale;
+            if (w) part *= load_part(w + i, count);
+            if (onto) part = load_part(onto + at + i, count) + rounded(part);
+            if (times) part = rounded(part) * widen(*times);
+            store_part(y + at + i, part, count);
+        });
     }
 }
 
-// x, y: (rows, heads, width); w: (width); cosine, sine: (rows, width). Each head is normed, then turned.
+// x, y: (rows, heads, width), width even; w: (width); cosine, sine: (rows, width). Each head is normed, then turned.
 extern "C" void norm_rotate(const uint16_t *x, const uint16_t *w, const uint16_t *cosine, const uint16_t *sine, uint16_t *y,
-                            int64_t rows, int64_t heads, int64_t width, float eps) {
+                            int64_t rows, int64_t heads, int64_t width, float eps, int threads) {
     const int64_t half = width / 2;
-    std::vector<float> wide(width);
-    for (int64_t r = 0; r < rows; ++r, cosine += width, sine += width)
-        for (int64_t h = 0; h < heads; ++h, x += width, y += width) {
-            norm(x, w, wide.data(), width, eps);
-            for (int64_t j = 0; j < width; ++j) wide[j] = rounded(wide[j]);
-            for (int64_t j = 0; j < half; ++j)
-                y[j] = narrow(rounded(wide[j] * widen(cosine[j])) - rounded(wide[j + half] * widen(sine[j])));
-            for (int64_t j = half; j < width; ++j)
-                y[j] = narrow(rounded(wide[j] * widen(cosine[j])) + rounded(wide[j - half] * widen(sine[j])));
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t r = 0; r < rows; ++r) {
+        const uint16_t *c = cosine + r * width, *s = sine + r * width;
+        for (int64_t at = r * heads * width; at < (r + 1) * heads * width; at += width) {
+            const float scale = scale_of(x + at, width, eps);
+            each_part(half, [&](int64_t i, int count) {
+                const int64_t j = i + half;
+                const floats first = rounded(load_part(x + at + i, count) * scale * load_part(w + i, count));
+                const floats second = rounded(load_part(x + at + j, count) * scale * load_part(w + j, count));
+                const auto turned = [&](floats own, floats other, int64_t k) {
+                    return rounded(own * load_part(c + k, count)) + rounded(other * load_part(s + k, count));
+                };
+                store_part(y + at + i, turned(first, -second, i), count);
+                store_part(y + at + j, turned(second, first, j), count);
+            });
         }
+    }
+}
+
+// y = gelu(x) * times, of `count` numbers; gelu in its tanh form, which is x / (1 + exp(-2u)).
+extern "C" void gelu_times(const uint16_t *x, const uint16_t *times, uint16_t *y, int64_t count, int threads) {
+    constexpr int64_t TOGETHER = 4096;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t start = 0; start < count; start += TOGETHER)
+        each_part(std::min(TOGETHER, count - start), [&](int64_t i, int some) {
+            const floats part = load_part(x + start + i, some);
+            const floats twice = part * (1.5957691216f + 0.0713548163f * part * part);
+            const floats gelu = twice < -87.0f ? part * 0.0f : part / (1.0f + exp_of(-twice));
+            store_part(y + start + i, rounded(gelu) * load_part(times + start + i, some), some);
+        });
 }

@@ -22,12 +22,16 @@ from gemcut.kernels.processors import NoLibrary, cpu_flags, find_library
 MOST_ROWS = 32  # of x in one call, as native.cpp has it; with more, widened slices are as quick
 LANES = 16  # heads, and parts of rows with scales, are multiples of it in attention
 MOST_PARTS = 3  # of a row with scales
+ALONE = 2**15  # numbers up to which one thread makes them
 BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
 POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
 SIGNATURES = {
     "few_rows": (POINTER, POINTER, POINTER, INT, LONG, LONG, INT),
-    "norm_rows": (POINTER, POINTER, POINTER, POINTER, LONG, LONG, FLOAT),
-    "norm_rotate": (POINTER, POINTER, POINTER, POINTER, POINTER, LONG, LONG, LONG, FLOAT),
+    "norm_rows": (POINTER, POINTER, POINTER, POINTER, POINTER, LONG, LONG, FLOAT, INT),
+    "norm_rotate": (POINTER, POINTER, POINTER, POINTER, POINTER, LONG, LONG, LONG, FLOAT, INT),
+    "gelu_times": (POINTER, POINTER, POINTER, LONG, INT),
+    "before_attention": (*(POINTER,) * 7, LONG, INT),
+    "after_attention": (*(POINTER,) * 5, LONG, INT),
     "attend_pages": (POINTER, POINTER, POINTER, POINTER, INT, INT),
     "block_product": (POINTER, POINTER, POINTER, LONG, LONG, LONG, INT, INT, INT),
 }
@@ -76,11 +80,11 @@ def native_for_blocks(x: Tensor, blocks: Tensor) -> "Native | None":
 
 
 def native_for(x: Tensor, *others: Tensor) -> "Native | None":
-    """The native kernels where they serve: few rows x (N, ...), all in bfloat16 on the CPU, no gradients.
+    """The native kernels where they serve: all in bfloat16 on the CPU, no gradients.
 
     Not while torch compiles: its graphs cannot hold pointers.
     """
-    if len(x) > MOST_ROWS or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
     if any(y.dtype != torch.bfloat16 or y.device.type != "cpu" for y in (x, *others)):
         return None
@@ -138,15 +142,19 @@ class Native:
         self.library.block_product(*pointers, *sizes, bits, wide, threads)
         return out
 
-    def norm(self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None) -> Tensor:
-        """(..., C) normed over C, times weight (C,), and added to `onto` (..., C)."""
+    def norm(
+        self, x: Tensor, weight: Tensor | None, eps: float, onto: Tensor | None, times: Tensor | None
+    ) -> Tensor:
+        """(..., C) normed over C, times weight (C,), added to `onto` (..., C), times `times` (1,)."""
         x, width = x.contiguous(), x.shape[-1]
         assert weight is None or weight.shape == x.shape[-1:], (x.shape, weight.shape)
         assert onto is None or onto.shape == x.shape, (x.shape, onto.shape)
+        assert times is None or times.shape == (1,), times.shape
         weight, onto = (None if y is None else y.contiguous() for y in (weight, onto))
         out = torch.empty_like(x)
-        others = (None if tensor is None else tensor.data_ptr() for tensor in (weight, onto))
-        self.library.norm_rows(x.data_ptr(), *others, out.data_ptr(), x.numel() // width, width, eps)
+        others = (None if tensor is None else tensor.data_ptr() for tensor in (weight, onto, times))
+        sizes = x.numel() // width, width
+        self.library.norm_rows(x.data_ptr(), *others, out.data_ptr(), *sizes, eps, _threads_for(x))
         return out
 
     def norm_rotate(self, x: Tensor, weight: Tensor, eps: float, cos: Tensor, sin: Tensor) -> Tensor:
@@ -156,7 +164,15 @@ class Native:
         x, weight, cos, sin = (y.contiguous() for y in (x, weight, cos, sin))
         out = torch.empty_like(x)
         pointers = (tensor.data_ptr() for tensor in (x, weight, cos, sin, out))
-        self.library.norm_rotate(*pointers, *x.shape, eps)
+        self.library.norm_rotate(*pointers, *x.shape, eps, _threads_for(x))
+        return out
+
+    def gelu_times(self, x: Tensor, times: Tensor) -> Tensor:
+        """gelu(x) times `times`, number by number: two tensors of one shape."""
+        assert x.shape == times.shape, (x.shape, times.shape)
+        x, times = x.contiguous(), times.contiguous()
+        out = torch.empty_like(x)
+        self.library.gelu_times(x.data_ptr(), times.data_ptr(), out.data_ptr(), x.numel(), _threads_for(x))
         return out
 
     def attend_pages(self, q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> None:
@@ -211,3 +227,8 @@ def _load(library: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(library), mode=os.RTLD_NOW)
     except OSError as error:
         raise NoLibrary(f"{error}; install gemcut again with CXX=g++") from None
+
+
+def _threads_for(x: Tensor) -> int:
+    """For work on each number of x: waking others takes longer than the little that few rows need."""
+    return torch.get_num_threads() if x.numel() > ALONE else 1

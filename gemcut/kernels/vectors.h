@@ -72,11 +72,14 @@ static inline floats load(const float *from) {
     return lanes;
 }
 
-// Rounded to nearest, ties to even; NaN stays NaN.
+// Rounded to bfloat16 as `narrow` does it, and still in float32.
+static inline floats rounded(floats lanes) {
+    const words bits = (words)lanes, nearest = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
+    return (floats)((bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : nearest);
+}
+
 static inline void store(uint16_t *to, floats lanes) {
-    const words bits = (words)lanes;
-    const words nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    const halves half = __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16) | 0x40 : nearest, halves);
+    const halves half = __builtin_convertvector((words)rounded(lanes) >> 16, halves);
     std::memcpy(to, &half, sizeof half);
 }
 
@@ -93,6 +96,21 @@ static inline float sum(floats lanes) {
     std::memcpy(parts, &lanes, sizeof lanes);
     for (int part = 0; part < LANES / 4; ++part) total += parts[part];
     return (total[0] + total[1]) + (total[2] + total[3]);
+}
+
+static inline floats exp_of(floats x) {  // of at most 87, 0 below -87; the polynomial is that of Cephes' expf
+    const floats low = (floats){} - 87.0f, inside = x > low ? x : low;
+    const floats shifted = inside * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
+    const floats r = inside - whole * 0.693359375f + whole * 2.12194440e-4f;
+    floats y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * r * r + r + 1.0f;
+    const integers power = (integers)shifted - 0x4b400000;  // the bits of 12582912.0f
+    const floats scaled = (floats)((integers)y + (power << 23));
+    return x > low ? scaled : (floats){};
 }
 
 // LANES vectors that lie `apart`, each put together across its lanes, in the order that `sum` has.

@@ -65,10 +65,10 @@ class Attention(nn.Module):
         """(N, C) -> (N, C).  seen: the keys and values to read."""
         q = self.q_proj(x, step).view(-1, self.spec.num_heads, self.spec.head_dim)  # (N, C) -> (N, H, D)
         q = norm_rotate(q, self.q_norm.weight, self.eps, *rotations[self.spec.kind])
-        return self.o_proj(_attend(q, seen, step.sights[self.spec.kind]), step)  # (N, H·D) -> (N, C)
+        return self.o_proj(attend_seen(q, seen, step.sights[self.spec.kind]), step)  # (N, H·D) -> (N, C)
 
 
-def _attend(q: Tensor, seen: Seen, sight: Sight | PageSight) -> Tensor:
+def attend_seen(q: Tensor, seen: Seen, sight: Sight | PageSight) -> Tensor:
     """Over keys and values as they are or in pages: (N, H, D) -> (N, H·D)."""
     if isinstance(seen, PagePool):
         assert isinstance(sight, PageSight), "a step that writes into pages has sights of pages"

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from gemcut.config import TextConfig
-from gemcut.model.attention import Attention, Rotations
+from gemcut.kernels.gate import gelu_times
+from gemcut.kernels.native_layer import LayerWeights, NativeLayer, native_for_layer, readable
+from gemcut.model.attention import Attention, Rotations, attend_seen
 from gemcut.model.experts import Experts, Router
 from gemcut.model.feed_forward import Mlp
 from gemcut.model.layer_plan import LayerSpec
-from gemcut.model.math import gelu
 from gemcut.model.projection import Linear, Projection, RmsNorm
 from gemcut.model.step import Seen, Step
 
@@ -33,6 +34,7 @@ class Block(nn.Module):
         self.pre_feedforward_layernorm = RmsNorm(width, eps)
         self.post_feedforward_layernorm = RmsNorm(width, eps)
         self.layer_scalar = nn.Parameter(torch.empty(1))
+        self._native_layer: NativeLayer | None = None
         # Functions of the class, not bound methods: a block that held itself would keep its memory.
         self.feed_forward: Callable[[Block, Tensor, Step], Tensor] = Block._dense
         if spec.experts is not None:
@@ -42,12 +44,12 @@ class Block(nn.Module):
             self.post_feedforward_layernorm_2 = RmsNorm(width, eps)
             self.pre_feedforward_layernorm_2 = RmsNorm(width, eps)
             self.feed_forward = Block._dense_and_experts
-        self.add_per_layer: Callable[[Block, Tensor, Tensor | None, Step], Tensor] = Block._add_nothing
+        self.end: Callable[[Block, Tensor, Tensor | None, Step], Tensor] = Block._scale
         if config.hidden_size_per_layer_input:
             self.per_layer_input_gate: Projection = Linear(width, config.hidden_size_per_layer_input)
             self.per_layer_projection: Projection = Linear(config.hidden_size_per_layer_input, width)
             self.post_per_layer_input_norm = RmsNorm(width, eps)
-            self.add_per_layer = Block._add_per_layer
+            self.end = Block._add_per_layer
 
     def forward(
         self, x: Tensor, per_layer: Tensor | None, shared: Seen | None, rotations: Rotations, step: Step
@@ -57,12 +59,62 @@ class Block(nn.Module):
         per_layer: (N, P), this layer's part.  shared: K and V of the layer that this one reads, None where
         it owns.
         """
+        if (native := self._native(x)) is not None:
+            q, fresh = native.before(x, *rotations[self.spec.kind])
+            seen = shared if fresh is None else step.extend(self.spec, fresh)
+            assert seen is not None, "a layer without keys and values of its own reads another's"
+            attended = attend_seen(q, seen, step.sights[self.spec.kind])
+            return native.after(attended, x, per_layer), seen
         normed = self.input_layernorm(x)
         if shared is None:
             shared = step.extend(self.spec, self.self_attn.keys_values(normed, rotations, step))
         x = self.post_attention_layernorm(self.self_attn(normed, shared, rotations, step), onto=x)
         x = self.post_feedforward_layernorm(self.feed_forward(self, x, step), onto=x)
-        return self.add_per_layer(self, x, per_layer, step) * self.layer_scalar, shared
+        return self.end(self, x, per_layer, step), shared
+
+    def _native(self, x: Tensor) -> NativeLayer | None:
+        """The layer in native code, where that serves these rows (N, C) and all of the layer's parts."""
+        native = native_for_layer(x)
+        if native is None or self.spec.experts is not None:
+            return None
+        made = self._native_layer
+        if made is None or made.weights.scalar.data_ptr() != self.layer_scalar.data_ptr():
+            weights = self._weights()
+            spec = self.spec
+            sizes = spec.num_heads, spec.num_kv_heads, spec.head_dim
+            made = None if weights is None else NativeLayer(native, weights, *sizes, self.self_attn.eps)
+            self._native_layer = made
+        return made
+
+    def _weights(self) -> LayerWeights | None:
+        """The weights as they are now; None where some part of the layer is more than a weight."""
+        attention, mlp, owns = self.self_attn, self.mlp, self.spec.owns_kv
+        per_layer = self.end is Block._add_per_layer
+        projections: dict[str, Projection | None] = {
+            "q": attention.q_proj,
+            "k": attention.k_proj if owns else None,
+            "v": attention.v_proj if owns and self.spec.has_v_proj else None,
+            "o": attention.o_proj,
+            "gate": mlp.gate_proj,
+            "up": mlp.up_proj,
+            "down": mlp.down_proj,
+            "per_layer_gate": self.per_layer_input_gate if per_layer else None,
+            "per_layer": self.per_layer_projection if per_layer else None,
+        }
+        stored = {name: None if p is None else p.stored() for name, p in projections.items()}
+        norms = {
+            "input_norm": self.input_layernorm,
+            "q_norm": attention.q_norm,
+            "k_norm": attention.k_norm if owns else None,
+            "after_attention": self.post_attention_layernorm,
+            "before_feed_forward": self.pre_feedforward_layernorm,
+            "after_feed_forward": self.post_feedforward_layernorm,
+            "after_per_layer": self.post_per_layer_input_norm if per_layer else None,
+        }
+        if any(p is not None and not readable(stored[name]) for name, p in projections.items()):
+            return None
+        tensors = {name: None if norm is None else norm.weight.detach() for name, norm in norms.items()}
+        return LayerWeights(**stored, **tensors, scalar=self.layer_scalar.detach())
 
     def _dense(self, x: Tensor, step: Step) -> Tensor:
         out: Tensor = self.mlp(self.pre_feedforward_layernorm(x), step)
@@ -75,12 +127,12 @@ class Block(nn.Module):
         both: Tensor = self.post_feedforward_layernorm_2(mixed, onto=dense)
         return both
 
-    def _add_nothing(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
-        return x
+    def _scale(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
+        return x * self.layer_scalar
 
     def _add_per_layer(self, x: Tensor, per_layer: Tensor | None, step: Step) -> Tensor:
         assert per_layer is not None, "this model has per-layer embeddings, so `embed` gave them"
-        gate = gelu(self.per_layer_input_gate(x, step))  # (N, C) -> (N, P)
-        projected = self.per_layer_projection(gate * per_layer, step)  # (N, P) -> (N, C)
-        added: Tensor = self.post_per_layer_input_norm(projected, onto=x)
+        gate = self.per_layer_input_gate(x, step)  # (N, C) -> (N, P)
+        projected = self.per_layer_projection(gelu_times(gate, per_layer), step)  # (N, P) -> (N, C)
+        added: Tensor = self.post_per_layer_input_norm(projected, onto=x, times=self.layer_scalar)
         return added

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from gemcut.config import ExpertsConfig, TextConfig
+from gemcut.kernels.gate import gelu_times
 from gemcut.kernels.linear import grouped_linear, linear, multiplies_groups
 from gemcut.kernels.norm import at_least_float32, rms_norm
-from gemcut.model.math import gelu
 from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
 
@@ -67,7 +67,7 @@ class Experts(nn.Module):
     def _one(self, x: Tensor, expert: int) -> Tensor:
         """One expert's output for the rows that go to it: (M, C) -> (M, C)."""
         gate, up = linear(x, self.gate_up_proj[expert]).chunk(2, dim=-1)  # (M, C) -> (M, F) twice
-        return linear(gelu(gate) * up, self.down_proj[expert])  # (M, F) -> (M, C)
+        return linear(gelu_times(gate, up), self.down_proj[expert])  # (M, F) -> (M, C)
 
     def _together(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """The same in two products for all experts; which of them have rows, only the device knows."""
@@ -76,7 +76,7 @@ class Experts(nn.Module):
         experts = torch.arange(len(self.down_proj), device=x.device)
         ends = torch.searchsorted(choices[order], experts, right=True)  # (E,) where each one's rows end
         gate, up = grouped_linear(x[order // chosen.shape[1]], self.gate_up_proj, ends).chunk(2, dim=-1)
-        out = grouped_linear(gelu(gate) * up, self.down_proj, ends)  # (N·k, F) -> (N·k, C)
+        out = grouped_linear(gelu_times(gate, up), self.down_proj, ends)  # (N·k, F) -> (N·k, C)
         back = torch.empty_like(out)
         back[order] = out
         return (back.view(*chosen.shape, -1) * weights[..., None]).sum(1).to(x.dtype)  # (N, k, C) -> (N, C)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from gemcut.model.math import gelu
+from gemcut.kernels.gate import gelu_times
 from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
 
@@ -19,4 +19,4 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor, step: Step) -> Tensor:
         """(N, C) -> (N, C)."""
         gate, up = self.gate_proj(x, step), self.up_proj(x, step)  # (N, C) -> (N, F) twice
-        return self.down_proj(gelu(gate) * up, step)  # (N, F) -> (N, C)
+        return self.down_proj(gelu_times(gate, up), step)  # (N, F) -> (N, C)

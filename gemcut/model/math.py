@@ -4,13 +4,12 @@ Letters: N rows of a step, C model width, H heads, D head width, V vocabulary.
 Source: Gemma 4 as in transformers 5.23 `models/gemma4/modeling_gemma4.py`; parity in tests/parity.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gemcut.config import Rope
+from gemcut.kernels.gate import writes_out_tanh
 
 
 def inverse_frequencies(rope: Rope, head_dim: int, device: torch.device) -> Tensor:
@@ -30,20 +29,8 @@ def cos_sin(positions: Tensor, inverse: Tensor, dtype: torch.dtype) -> tuple[Ten
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def gelu(x: Tensor) -> Tensor:
-    """Gelu in its tanh form, of any shape."""
-    if _writes_out_tanh(x):
-        return x * torch.sigmoid(2 * (2 / math.pi) ** 0.5 * (x + 0.044715 * x**3))
-    return F.gelu(x, approximate="tanh")
-
-
 def soft_cap(x: Tensor, cap: float) -> Tensor:
     """X squashed smoothly into (-cap, cap)."""
-    if _writes_out_tanh(x):
+    if writes_out_tanh(x):
         return cap * (2 * torch.sigmoid(2 * x / cap) - 1)
     return cap * torch.tanh(x / cap)
-
-
-def _writes_out_tanh(x: Tensor) -> bool:
-    """Whether torch.compile makes its own loops on a CPU: its tanh takes several times as long as its exp."""
-    return torch.compiler.is_compiling() and x.device.type == "cpu"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gemcut.kernels.linear import linear
+from gemcut.kernels.native_layer import Stored
 from gemcut.kernels.norm import rms_norm
 from gemcut.model.step import Step
 
@@ -15,6 +16,9 @@ class Projection(Protocol):
 
     def __call__(self, x: Tensor, step: Step) -> Tensor:
         """(N, in) -> (N, out)."""
+
+    def stored(self) -> Stored | None:
+        """The weight that says everything, as native code reads it; None where more than a weight does."""
 
 
 class Linear(nn.Module):
@@ -32,6 +36,10 @@ class Linear(nn.Module):
         """The same where there is no step: (N, in) -> (N, out)."""
         return linear(x, self.weight)
 
+    def stored(self) -> Stored | None:
+        """The weight."""
+        return Stored(self.weight.detach(), 16)
+
 
 class RmsNorm(nn.Module):
     """A norm with its weight (C,)."""
@@ -41,6 +49,6 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(width))
         self.eps = eps
 
-    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """(N, ..., C) -> (N, ..., C); where `onto` (N, ..., C) is given, added to that."""
-        return rms_norm(x, self.weight, self.eps, onto)
+    def forward(self, x: Tensor, onto: Tensor | None = None, times: Tensor | None = None) -> Tensor:
+        """(N, ..., C) -> (N, ..., C); added to `onto` (N, ..., C), and times `times` (1,), where given."""
+        return rms_norm(x, self.weight, self.eps, onto, times)

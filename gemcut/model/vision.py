@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from gemcut.config import VisionPatchConfig, VisionTowerConfig
 from gemcut.kernels.attention import Sight, attend
+from gemcut.kernels.gate import gelu_times
 from gemcut.kernels.linear import linear
 from gemcut.kernels.norm import rms_norm, rotate
-from gemcut.model.math import gelu
 from gemcut.model.projection import RmsNorm
 from gemcut.model.tower import ClippedLinear, Weight
 
@@ -180,7 +180,7 @@ class VisionMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
-        out: Tensor = self.down_proj(gelu(self.gate_proj(x)) * self.up_proj(x))
+        out: Tensor = self.down_proj(gelu_times(self.gate_proj(x), self.up_proj(x)))
         return out
 
 

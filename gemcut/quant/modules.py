@@ -16,10 +16,11 @@ from gemcut.config import BlockForm
 from gemcut.kernels.block_layout import row_bytes
 from gemcut.kernels.block_linear import block_linear
 from gemcut.kernels.blocks import block_rows
+from gemcut.kernels.gate import gelu_times
 from gemcut.kernels.linear import linear
+from gemcut.kernels.native_layer import Stored
 from gemcut.model.embedding import EmbeddingTable, scaled
 from gemcut.model.experts import Experts, mixture
-from gemcut.model.math import gelu
 from gemcut.model.projection import Linear
 from gemcut.model.step import Step
 
@@ -41,6 +42,10 @@ class BlockLinear(nn.Module):
     def product(self, x: Tensor) -> Tensor:
         """The same where there is no step: (N, in) -> (N, out)."""
         return block_linear(x, self.weight, self.form)
+
+    def stored(self) -> Stored | None:
+        """The weight."""
+        return Stored(self.weight, 4 if self.form == "int4" else 8)
 
 
 class BlockTable(nn.Module):
@@ -107,7 +112,7 @@ class BlockExperts(nn.Module):
     def _one(self, x: Tensor, expert: int) -> Tensor:
         """One expert's output for the rows that go to it: (M, C) -> (M, C)."""
         gate, up = self._product(x, "gate_up_proj", expert).chunk(2, dim=-1)  # (M, C) -> (M, F) twice
-        return self._product(gelu(gate) * up, "down_proj", expert)  # (M, F) -> (M, C)
+        return self._product(gelu_times(gate, up), "down_proj", expert)  # (M, F) -> (M, C)
 
     def _product(self, x: Tensor, part: str, expert: int) -> Tensor:
         weight: Tensor = getattr(self, part)[expert]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gemcut.kernels import native as native_module
 from gemcut.kernels.blocks import to_blocks
-from gemcut.kernels.native import MOST_ROWS, SIGNATURES, Native, native, native_for
+from gemcut.kernels.native import SIGNATURES, Native, native, native_for
 from gemcut.kernels.norm import rms_norm
 from gemcut.kernels.processors import AVX2, KINDS, CpuKind, cpu_flags, kinds_of, library_name
 
@@ -38,11 +38,10 @@ def compiled(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_few_rows_in_bfloat16_on_the_cpu_without_gradients_are_for_native_code(built: Native) -> None:
+def test_bfloat16_on_the_cpu_without_gradients_is_for_native_code(built: Native) -> None:
     row = zeros(1, 64)
     with torch.inference_mode():
         assert native_for(row, zeros(64)) is built
-        assert native_for(zeros(MOST_ROWS + 1, 64)) is None
         for other in (row.float(), row.to("meta")):
             assert native_for(row, other) is None
             assert native_for(other, row) is None
@@ -60,7 +59,9 @@ def test_a_compiled_function_does_without_native_code() -> None:
 
 def test_weights_need_not_be_contiguous(built: Native) -> None:
     x, weight = torch.randn(1, 64).bfloat16(), torch.randn(128).bfloat16()[::2]
-    assert torch.equal(built.norm(x, weight, 1e-6, None), built.norm(x, weight.clone(), 1e-6, None))
+    assert torch.equal(
+        built.norm(x, weight, 1e-6, None, None), built.norm(x, weight.clone(), 1e-6, None, None)
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,10 @@ def test_weights_need_not_be_contiguous(built: Native) -> None:
         lambda native: native.block_product(zeros(64), zeros(8, 36).byte(), 4),
         lambda native: native.block_product(zeros(1, 64).half(), zeros(8, 36).byte(), 4),
         lambda native: native.block_product(zeros(1, 64), zeros(36, 8).byte().T, 4),
-        lambda native: native.norm(zeros(1, 64), zeros(63), 1e-6, None),
-        lambda native: native.norm(zeros(2, 64), zeros(64), 1e-6, zeros(1, 64)),
+        lambda native: native.norm(zeros(1, 64), zeros(63), 1e-6, None, None),
+        lambda native: native.norm(zeros(2, 64), zeros(64), 1e-6, zeros(1, 64), None),
+        lambda native: native.norm(zeros(2, 64), zeros(64), 1e-6, None, zeros(2)),
+        lambda native: native.gelu_times(zeros(2, 64), zeros(1, 64)),
         lambda native: native.norm_rotate(zeros(2, 4, 64), zeros(64), 1e-6, zeros(1, 1, 64), zeros(1, 1, 64)),
         lambda native: native.norm_rotate(zeros(1, 4, 64), zeros(32), 1e-6, zeros(1, 1, 64), zeros(1, 1, 64)),
         lambda native: native.attend_row(zeros(1, 4, 64), zeros(9, 2, 64), zeros(8, 2, 64)),
@@ -139,7 +142,8 @@ def test_the_libraries_of_all_kinds_give_the_same(built: Native, kind: CpuKind) 
     calls: list[Callable[[Native], Tensor]] = [
         lambda native: native.product(x[:, 0], keys[:, 0].contiguous()),
         lambda native: native.block_product(x[:, 0].float(), blocks, 4),
-        lambda native: native.norm(x, weight, 1e-6, x),
+        lambda native: native.norm(x, weight, 1e-6, x, None),
+        lambda native: native.gelu_times(x, x.flip(0)),
         lambda native: native.norm_rotate(x, weight, 1e-6, *turns),
         lambda native: native.attend_row(x[:1], keys, keys.flip(0)),
     ]

@@ -1,4 +1,4 @@
-// Attention of a few rows of many sequences over keys and values that lie in pages. Queries and results are bfloat16 or float32,
+// Attention of the rows of many sequences over keys and values that lie in pages. Queries and results are bfloat16 or float32,
 // rows in pages too, or int8 with scales; everything is computed in float32.
 
 #include "vectors.h"
@@ -11,6 +11,7 @@
 // Positions of a task, and those whose scores are made before their values are added. They are cut at the same places
 // whatever else runs, so a row's result does not depend on the rows beside it.
 constexpr int64_t SPLIT = 128, BLOCK = 64;
+constexpr int64_t ROWS = 4;    // of a prompt that a task takes
 constexpr int64_t NEAR = 8;    // values that are added together: so few rows stay in the first cache
 constexpr int MOST_PARTS = 3;   // of a row, each with its scale
 
@@ -19,7 +20,7 @@ static inline float value(uint16_t half) { return widen(half); }
 static inline float value(float x) { return x; }
 
 // Where the rows of a step stand. Rows starts[b] to starts[b + 1] - 1 are those of sequence b; row r sees the positions
-// lows[r] to highs[r] - 1. Table b holds the pages of the positions from first[b] on.
+// lows[r] to highs[r] - 1. Table b holds the pages of the positions from first[b] on. most_rows: of a reply.
 struct Places {
     const int32_t *tables, *first, *starts, *lows, *highs;
     int64_t sequences, table_pages, page_tokens, most_rows;
@@ -53,9 +54,11 @@ static Parts parts_between(const Pool &pool, int64_t from, int64_t to) {
     return found;
 }
 
-// One task: `rows` rows of a sequence, a key head, the positions of a split; what it finds, before splits are put together.
+// One task: rows of a sequence, from `start` to `end`, a key head, some positions; what it finds, before positions are put together.
 struct Task {
-    int64_t sequence, kv_head, from, to, partial;
+    int64_t sequence, start, end, kv_head, from, to, partial;
+
+    bool goes_with(const Task &other) const { return start == other.start && kv_head == other.kv_head; }
 };
 
 // Scores of QUERIES queries with KEYS keys, of one part of the width.
@@ -153,8 +156,7 @@ class Reader {
           values(parts_between(pool, pool.ends[pool.parts - 1] - pool.width, pool.ends[pool.parts - 1])) {}
 
     void run(const Task &task, Partial out) const {
-        const int32_t start = places.starts[task.sequence], rows = places.starts[task.sequence + 1] - start;
-        const int64_t width = pool.width, queries = rows * share;
+        const int64_t start = task.start, width = pool.width, queries = (task.end - start) * share;
         std::vector<float> wide(queries * width), scores(queries * BLOCK), scaled(pool.scales ? queries * BLOCK : 0);
         for (int64_t i = 0; i < queries; ++i) {
             const X *from = q + ((start + i / share) * pool.heads + task.kv_head * share + i % share) * width;
@@ -237,30 +239,35 @@ class Reader {
     const Parts keys, values;
 };
 
-// The tasks of all sequences that have at most `most_rows` rows, and how many queries they keep partial results for.
+// The tasks of all sequences, and how many queries they keep partial results for. The few rows of a reply stay together, and their
+// positions are split; the many of a prompt come some at a time, each with all of its positions.
 static std::vector<Task> tasks_of(const Places &places, const Pool &pool, int64_t *num_partials) {
     std::vector<Task> tasks;
     int64_t partial = 0;
     for (int64_t b = 0; b < places.sequences; ++b) {
         const int32_t start = places.starts[b], end = places.starts[b + 1];
-        if (start == end || end - start > places.most_rows) continue;
-        const int64_t low = *std::min_element(places.lows + start, places.lows + end);
-        const int64_t high = *std::max_element(places.highs + start, places.highs + end);
-        for (int64_t h = 0; h < pool.kv_heads; ++h)
-            for (int64_t from = low; from < high; from = (from / SPLIT + 1) * SPLIT) {
-                tasks.push_back({b, h, from, std::min(high, (from / SPLIT + 1) * SPLIT), partial});
-                partial += (end - start) * (pool.heads / pool.kv_heads);
-            }
+        const bool few = end - start <= places.most_rows;
+        const int64_t together = few ? places.most_rows : ROWS, split = few ? SPLIT : INT32_MAX;
+        for (int64_t first = start; first < end; first += together) {
+            const int64_t last = std::min<int64_t>(first + together, end);
+            const int64_t low = *std::min_element(places.lows + first, places.lows + last);
+            const int64_t high = *std::max_element(places.highs + first, places.highs + last);
+            for (int64_t h = 0; h < pool.kv_heads; ++h)
+                for (int64_t from = low; from < high; from = (from / split + 1) * split) {
+                    tasks.push_back({b, first, last, h, from, std::min(high, (from / split + 1) * split), partial});
+                    partial += (last - first) * (pool.heads / pool.kv_heads);
+                }
+        }
     }
     *num_partials = partial;
     return tasks;
 }
 
-// Puts the splits of one sequence and key head together: tasks[0] to tasks[count - 1].
+// Puts the positions of the same rows and key head together: tasks[0] to tasks[count - 1].
 template <typename X>
-static void merge(const Places &places, const Pool &pool, const Task *tasks, int64_t count, const Partial &all, X *y) {
-    const int64_t share = pool.heads / pool.kv_heads, width = pool.width, start = places.starts[tasks->sequence];
-    const int64_t queries = (places.starts[tasks->sequence + 1] - start) * share;
+static void merge(const Pool &pool, const Task *tasks, int64_t count, const Partial &all, X *y) {
+    const int64_t share = pool.heads / pool.kv_heads, width = pool.width, start = tasks->start;
+    const int64_t queries = (tasks->end - start) * share;
     std::vector<float> sums(width);
     for (int64_t i = 0; i < queries; ++i) {
         float most = -INFINITY, total = 0.0f;
@@ -295,16 +302,15 @@ static void attend(const Places &places, const Pool &pool, const void *q, void *
         }
 #pragma omp for schedule(dynamic)
         for (int64_t t = 0; t < count; ++t) {
-            const auto &task = tasks[t];
-            if (t && tasks[t - 1].sequence == task.sequence && tasks[t - 1].kv_head == task.kv_head) continue;
+            if (t && tasks[t].goes_with(tasks[t - 1])) continue;
             int64_t end = t + 1;
-            while (end < count && tasks[end].sequence == task.sequence && tasks[end].kv_head == task.kv_head) ++end;
-            merge(places, pool, &tasks[t], end - t, all, (X *)y);
+            while (end < count && tasks[end].goes_with(tasks[t])) ++end;
+            merge(pool, &tasks[t], end - t, all, (X *)y);
         }
     }
 }
 
-// q, y: (rows, heads, width) in bfloat16, or float32 where wide. Rows of sequences with more than most_rows stay as they are.
+// q, y: (rows, heads, width) in bfloat16, or float32 where wide.
 // width is a multiple of 16, and so are the ends of parts where there are scales.
 extern "C" void attend_pages(const Places *places, const Pool *pool, const void *q, void *y, int wide, int threads) {
     if (pool->scales)

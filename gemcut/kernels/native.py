@@ -176,7 +176,7 @@ class Native:
         return out
 
     def attend_pages(self, q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> None:
-        """Fills the rows of `out` (N, H, D) whose sequences have up to FEW_ROWS of them; q: (N, H, D).
+        """Fills `out` (N, H, D); q: (N, H, D).
 
         q and out lie as the pool's rows do, see `RowLayout`; bfloat16 or float32.
         """

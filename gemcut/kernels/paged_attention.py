@@ -1,7 +1,7 @@
 """Attention of a step's rows over pools of pages.
 
-Forms: native code on a CPU, Triton on CUDA, for the few rows that a sequence has in decode; plain PyTorch for
-the many of a prompt, for float64, and where there is neither.
+Forms: native code on a CPU; Triton on CUDA for the few rows that a sequence has in decode; plain PyTorch for
+the many of a prompt there, for float64, and where there is neither.
 
 Letters: T rows of a sequence, S keys they see, H query heads, K key/value heads, G = H/K query heads of a key
 head, D head width, N rows of a step.
@@ -31,7 +31,7 @@ def attend_pages(q: Tensor, pool: PagePool, sight: PageSight) -> Tensor:
     """
     q = pool.layout.queries(q, pool.weight)
     out = torch.empty_like(q)
-    most = FEW_ROWS if _attend_few_rows(q, pool, sight, out) else 0
+    most = _attend_up_to(q, pool, sight, out)
     if sight.most_rows > most:
         for sequence in sight.sequences:
             if sequence.end - sequence.start > most:
@@ -40,15 +40,15 @@ def attend_pages(q: Tensor, pool: PagePool, sight: PageSight) -> Tensor:
     return pool.layout.results(out).flatten(1)
 
 
-def _attend_few_rows(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> bool:
-    """Whether there is a form for the sequences of few rows; it has filled theirs of `out` then."""
+def _attend_up_to(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> int:
+    """Fills the rows of `out` whose sequences have up to so many rows as there is a form for; 0: none."""
     if (native := native_for_pages(q, pool)) is not None:
         native.attend_pages(q, pool, sight, out)
-        return True
+        return sight.most_rows
     if q.device.type == "cuda" and (triton := triton_form()) is not None and triton.serves(q.dtype, pool):
         triton.attend_few_rows(q, pool, sight, out)
-        return True
-    return False
+        return FEW_ROWS
+    return 0
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from gemcut.engine.runner import Runner
 from gemcut.engine.scheduler import Limits, Scheduler
 from gemcut.kernels import paged_attention
 from gemcut.kernels.page_pool import PagePool
-from gemcut.kernels.page_sight import PageSight
+from gemcut.kernels.page_sight import FEW_ROWS, PageSight
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.step import Step
 from tests.parity.tiny import TINY, fill, model_config
@@ -106,9 +106,9 @@ def test_recorded_steps_give_what_steps_give_while_requests_come_and_go(
 def test_recorded_steps_attend_in_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     triton = pytest.importorskip("gemcut.kernels.paged_triton", reason="triton is made for Linux only")
 
-    def few(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> bool:
+    def few(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> int:
         triton.attend_few_rows(q, pool, sight, out)
-        return True
+        return FEW_ROWS
 
     text = replace(TINY["31b"], layer_types=TINY["31b"].layer_types[1:3])  # one layer of each kind
     model = Gemma4(model_config(text)).requires_grad_(False)
@@ -120,7 +120,7 @@ def test_recorded_steps_attend_in_triton(monkeypatch: pytest.MonkeyPatch) -> Non
     def run_in_triton(self: Runner, planned: tuple[Rows, ...], soft: dict[int, Tensor]) -> list[Tensor]:
         with pytest.MonkeyPatch.context() as patch:
             if self is recorded:
-                patch.setattr(paged_attention, "_attend_few_rows", few)
+                patch.setattr(paged_attention, "_attend_up_to", few)
             return run(self, planned, soft)
 
     monkeypatch.setattr(Runner, "run", run_in_triton)

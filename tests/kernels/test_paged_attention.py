@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gemcut.kernels import paged_attention
-from gemcut.kernels.native import FEW_ROWS, Native
+from gemcut.kernels.native import FEW_ROWS
 from gemcut.kernels.page_pool import PagePool
 from gemcut.kernels.paged_attention import attend_pages
 from tests.kernels.paging import Paged, Sequence, paged
@@ -152,15 +152,17 @@ def test_a_row_gives_the_same_bits_alone_and_in_any_company(threads: int) -> Non
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("rows", [FEW_ROWS, FEW_ROWS + 1])
-def test_native_code_is_for_few_rows_of_a_sequence(
-    built: Native, rows: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("window", [None, 50])
+@pytest.mark.parametrize("rows", [FEW_ROWS, FEW_ROWS + 1, 99])
+def test_native_code_is_for_replies_and_prompts(
+    rows: int, window: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
-    monkeypatch.setattr(paged_attention, "_attend_sequence", lambda *args: calls.append(1) or args[0])
-    given = paged([Sequence(20, rows), Sequence(9, 1)], None, (4, 2), 16).cast(torch.bfloat16)
-    attend_pages(given.q, given.pool, given.sight)
-    assert len(calls) == (rows > FEW_ROWS)
+    monkeypatch.setattr(paged_attention, "_attend_sequence", lambda *args: pytest.fail("the plain form"))
+    given = paged([Sequence(200, rows), Sequence(9, 1), Sequence(130, 130)], window, (4, 2), 16)
+    rounded = given.cast(torch.float32)
+    got = attend_pages(rounded.q, rounded.pool, rounded.sight)
+    torch.testing.assert_close(got.double(), given.by_definition(), atol=1e-5, rtol=1e-5)
 
 
 MUTANTS = {

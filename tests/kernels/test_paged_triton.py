@@ -46,13 +46,13 @@ def compact(given: Paged, rotated: int) -> Paged:
 
 
 def by_triton(given: Paged) -> Tensor:
-    def few(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> bool:
+    def few(q: Tensor, pool: PagePool, sight: PageSight, out: Tensor) -> int:
         assert paged_triton.serves(q.dtype, pool)
         paged_triton.attend_few_rows(q, pool, sight, out)
-        return True
+        return FEW_ROWS
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paged_attention, "_attend_few_rows", few)
+        patch.setattr(paged_attention, "_attend_up_to", few)
         return attend_pages(given.q, given.pool, given.sight)
 
 

@@ -5,7 +5,8 @@ Letters: N rows, C model width, P per-layer width, H query heads, K key/value he
 """
 
 import ctypes
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,11 @@ from gemcut.kernels.block_layout import BLOCK_BYTES, VALUES
 from gemcut.kernels.native import MOST_ROWS, POINTER, Native, native_for
 
 LONG = ctypes.c_int64
+MATRICES = ("q", "k", "v", "o", "gate", "up", "down", "per_layer_gate", "per_layer")
+VECTORS = (
+    *("input_norm", "q_norm", "k_norm", "after_attention", "before_feed_forward", "after_feed_forward"),
+    *("after_per_layer", "scalar"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,29 +33,6 @@ class Stored:
     bits: int
 
 
-@dataclass(frozen=True)
-class LayerWeights:
-    """All that a layer multiplies with; None where it has no such part.  Norms are (C,) or (D,)."""
-
-    q: Stored
-    k: Stored | None
-    v: Stored | None
-    o: Stored
-    gate: Stored
-    up: Stored
-    down: Stored
-    per_layer_gate: Stored | None
-    per_layer: Stored | None
-    input_norm: Tensor
-    q_norm: Tensor
-    k_norm: Tensor | None
-    after_attention: Tensor
-    before_feed_forward: Tensor
-    after_feed_forward: Tensor
-    after_per_layer: Tensor | None
-    scalar: Tensor
-
-
 class _Matrix(ctypes.Structure):
     """`Matrix` of layer.cpp."""
 
@@ -57,35 +40,39 @@ class _Matrix(ctypes.Structure):
 
 
 class _Layer(ctypes.Structure):
-    """`Layer` of layer.cpp, whose order the fields of LayerWeights have."""
+    """`Layer` of layer.cpp."""
 
     _fields_ = [
-        *(
-            (field.name, POINTER if "Tensor" in str(field.type) else _Matrix)
-            for field in fields(LayerWeights)
-        ),
+        *((name, _Matrix) for name in MATRICES),
+        *((name, POINTER) for name in VECTORS),
         *((name, LONG) for name in ("heads", "kv_heads", "head_width")),
         ("eps", ctypes.c_float),
     ]
 
 
 class NativeLayer:
-    """A layer's weights where native code finds them, which are kept from being freed."""
+    """A layer's weights where native code finds them, which are kept from being freed.
+
+    matrices, vectors: by the names in MATRICES and VECTORS; those that the layer does not have are left out.
+    """
 
     def __init__(
-        self, native: Native, weights: LayerWeights, heads: int, kv_heads: int, head_width: int, eps: float
+        self,
+        native: Native,
+        matrices: Mapping[str, Stored],
+        vectors: Mapping[str, Tensor],
+        spec: tuple[int, int, int],
+        eps: float,
     ) -> None:
-        given = {field.name: getattr(weights, field.name) for field in fields(weights)}
-        described = {
-            name: _matrix(value) if isinstance(value, Stored) else value.data_ptr()
-            for name, value in given.items()
-            if value is not None
-        }
-        self.weights = weights
+        self._heads, self._kv_heads, self._head_width = spec
+        self._owns_kv = "k" in matrices
         self._library = native.library
-        self._heads, self._kv_heads, self._head_width = heads, kv_heads, head_width
-        self._owns_kv = weights.k is not None
-        self._struct = _Layer(**described, heads=heads, kv_heads=kv_heads, head_width=head_width, eps=eps)
+        self._kept = matrices, vectors
+        self._struct = _Layer(
+            **{name: _matrix(stored) for name, stored in matrices.items()},
+            **{name: vector.data_ptr() for name, vector in vectors.items()},
+            **{"heads": self._heads, "kv_heads": self._kv_heads, "head_width": self._head_width, "eps": eps},
+        )
         self._pointer = ctypes.addressof(self._struct)
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
@@ -93,7 +80,7 @@ class NativeLayer:
         return type(None), ()
 
     def before(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """(N, C), (N, 1, D) twice -> queries (N, H, D); keys and values (N, K, D) where the layer has its own."""
+        """(N, C), (N, 1, D) twice -> q (N, H, D), and k and v (N, K, D) of layers with their own."""
         rows = x.shape[0]
         x, cos, sin = x.contiguous(), cos.contiguous(), sin.contiguous()
         q = torch.empty(rows, self._heads, self._head_width, dtype=torch.bfloat16)
@@ -102,10 +89,8 @@ class NativeLayer:
         if self._owns_kv:
             k, v = (q.new_empty(rows, self._kv_heads, self._head_width) for _ in range(2))
             pointers = k.data_ptr(), v.data_ptr()
-        self._library.before_attention(
-            self._pointer, x.data_ptr(), cos.data_ptr(), sin.data_ptr(), q.data_ptr(), *pointers,
-            rows, torch.get_num_threads(),
-        )  # fmt: skip
+        operands = x.data_ptr(), cos.data_ptr(), sin.data_ptr(), q.data_ptr(), *pointers
+        self._library.before_attention(self._pointer, *operands, rows, torch.get_num_threads())
         return q, None if k is None or v is None else (k, v)
 
     def after(self, attended: Tensor, x: Tensor, per_layer: Tensor | None) -> Tensor:
@@ -113,11 +98,14 @@ class NativeLayer:
         attended, x = attended.contiguous(), x.contiguous()
         per_layer = None if per_layer is None else per_layer.contiguous()
         y = torch.empty_like(x)
-        self._library.after_attention(
-            self._pointer, attended.data_ptr(), x.data_ptr(), None if per_layer is None else per_layer.data_ptr(),
-            y.data_ptr(), x.shape[0], torch.get_num_threads(),
-        )  # fmt: skip
+        given = attended.data_ptr(), x.data_ptr(), None if per_layer is None else per_layer.data_ptr()
+        rows, threads = x.shape[0], torch.get_num_threads()
+        self._library.after_attention(self._pointer, *given, y.data_ptr(), rows, threads)
         return y
+
+    def is_of(self, scalar: Tensor) -> bool:
+        """Whether the layer's weights are still where they were: models are moved as a whole."""
+        return self._kept[1]["scalar"].data_ptr() == scalar.data_ptr()
 
 
 def native_for_layer(x: Tensor) -> Native | None:
@@ -125,12 +113,10 @@ def native_for_layer(x: Tensor) -> Native | None:
     return native_for(x) if x.shape[0] <= MOST_ROWS else None
 
 
-def readable(stored: Stored | None) -> bool:
-    """Whether that is a weight which native code can read."""
-    if stored is None:
-        return False
-    weight, dtype = stored.weight, torch.bfloat16 if stored.bits == 16 else torch.uint8
-    return weight.dtype == dtype and weight.device.type == "cpu" and weight.is_contiguous()
+def readable(weight: Tensor, bits: int) -> bool:
+    """Whether native code can read a weight."""
+    right = weight.dtype == (torch.bfloat16 if bits == 16 else torch.uint8)
+    return right and weight.device.type == "cpu" and weight.is_contiguous()
 
 
 def _matrix(stored: Stored) -> _Matrix:

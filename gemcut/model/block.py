@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from gemcut.config import TextConfig
 from gemcut.kernels.gate import gelu_times
-from gemcut.kernels.native_layer import LayerWeights, NativeLayer, native_for_layer, readable
+from gemcut.kernels.native import Native
+from gemcut.kernels.native_layer import NativeLayer, native_for_layer, readable
 from gemcut.model.attention import Attention, Rotations, attend_seen
 from gemcut.model.experts import Experts, Router
 from gemcut.model.feed_forward import Mlp
@@ -77,44 +78,43 @@ class Block(nn.Module):
         native = native_for_layer(x)
         if native is None or self.spec.experts is not None:
             return None
-        made = self._native_layer
-        if made is None or made.weights.scalar.data_ptr() != self.layer_scalar.data_ptr():
-            weights = self._weights()
-            spec = self.spec
-            sizes = spec.num_heads, spec.num_kv_heads, spec.head_dim
-            made = None if weights is None else NativeLayer(native, weights, *sizes, self.self_attn.eps)
-            self._native_layer = made
-        return made
+        if self._native_layer is None or not self._native_layer.is_of(self.layer_scalar):
+            self._native_layer = self._make_native(native)
+        return self._native_layer
 
-    def _weights(self) -> LayerWeights | None:
-        """The weights as they are now; None where some part of the layer is more than a weight."""
-        attention, mlp, owns = self.self_attn, self.mlp, self.spec.owns_kv
-        per_layer = self.end is Block._add_per_layer
-        projections: dict[str, Projection | None] = {
-            "q": attention.q_proj,
-            "k": attention.k_proj if owns else None,
-            "v": attention.v_proj if owns and self.spec.has_v_proj else None,
-            "o": attention.o_proj,
-            "gate": mlp.gate_proj,
-            "up": mlp.up_proj,
-            "down": mlp.down_proj,
-            "per_layer_gate": self.per_layer_input_gate if per_layer else None,
-            "per_layer": self.per_layer_projection if per_layer else None,
-        }
-        stored = {name: None if p is None else p.stored() for name, p in projections.items()}
+    def _make_native(self, native: Native) -> NativeLayer | None:
+        """From the weights where they are now; None where some part of the layer is more than a weight."""
+        attention, mlp = self.self_attn, self.mlp
+        projections: dict[str, Projection] = {
+            "q": attention.q_proj, "o": attention.o_proj,
+            "gate": mlp.gate_proj, "up": mlp.up_proj, "down": mlp.down_proj,
+        }  # fmt: skip
         norms = {
             "input_norm": self.input_layernorm,
             "q_norm": attention.q_norm,
-            "k_norm": attention.k_norm if owns else None,
             "after_attention": self.post_attention_layernorm,
             "before_feed_forward": self.pre_feedforward_layernorm,
             "after_feed_forward": self.post_feedforward_layernorm,
-            "after_per_layer": self.post_per_layer_input_norm if per_layer else None,
         }
-        if any(p is not None and not readable(stored[name]) for name, p in projections.items()):
+        if self.spec.owns_kv:
+            projections["k"], norms["k_norm"] = attention.k_proj, attention.k_norm
+            if self.spec.has_v_proj:
+                projections["v"] = attention.v_proj
+        if self.end is Block._add_per_layer:
+            projections |= {
+                "per_layer_gate": self.per_layer_input_gate,
+                "per_layer": self.per_layer_projection,
+            }
+            norms["after_per_layer"] = self.post_per_layer_input_norm
+        matrices = {name: stored for name, p in projections.items() if (stored := p.stored()) is not None}
+        vectors = {name: norm.weight.detach() for name, norm in norms.items()}
+        vectors["scalar"] = self.layer_scalar.detach()
+        weights = [(stored.weight, stored.bits) for stored in matrices.values()]
+        weights += [(vector, 16) for vector in vectors.values()]
+        if len(matrices) < len(projections) or not all(readable(*weight) for weight in weights):
             return None
-        tensors = {name: None if norm is None else norm.weight.detach() for name, norm in norms.items()}
-        return LayerWeights(**stored, **tensors, scalar=self.layer_scalar.detach())
+        sizes = self.spec.num_heads, self.spec.num_kv_heads, self.spec.head_dim
+        return NativeLayer(native, matrices, vectors, sizes, attention.eps)
 
     def _dense(self, x: Tensor, step: Step) -> Tensor:
         out: Tensor = self.mlp(self.pre_feedforward_layernorm(x), step)

@@ -2,6 +2,7 @@
 // their own: 32 whole numbers of 8 bits and a scale. Whole numbers are multiplied and added exactly; what they come to, times both
 // scales, is added in float32, lane by lane and then across lanes, so a row comes out the same alone and among others.
 
+#include "native.h"
 #include "panels.h"
 
 #include <algorithm>
@@ -189,6 +190,30 @@ static void product(const X *x, const uint8_t *w, X *y, int64_t rows, int64_t bl
         product<4>(x, {w, blocks, out}, y, rows, threads);
     else
         product<8>(x, {w, blocks, out}, y, rows, threads);
+}
+
+// y = the values of so many blocks, rounded to bfloat16.
+template <int BITS>
+static void widen(const uint8_t *w, uint16_t *y, int64_t blocks, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t b = 0; b < blocks; ++b) {
+        const uint8_t *at = w + b * BLOCK_BYTES<BITS>;
+        _Float16 scale;
+        std::memcpy(&scale, at, sizeof scale);
+        int8_t numbers[VALUES];
+        if constexpr (BITS == 8)
+            std::memcpy(numbers, at + SCALE_BYTES, sizeof numbers);
+        else
+            for (int i = 0; i < VALUES / 2; ++i) {
+                const uint8_t two = at[SCALE_BYTES + i];
+                numbers[i] = (int8_t)((two & 15) - 8), numbers[i + VALUES / 2] = (int8_t)((two >> 4) - 8);
+            }
+        for (int i = 0; i < VALUES; i += LANES) store(y + b * VALUES + i, load(numbers + i) * (float)scale);
+    }
+}
+
+extern "C" void widen_blocks(const uint8_t *w, uint16_t *y, int64_t blocks, int bits, int threads) {
+    bits == 4 ? widen<4>(w, y, blocks, threads) : widen<8>(w, y, blocks, threads);
 }
 
 // x: (rows, 32 * blocks), y: (rows, out), bfloat16, or float32 where wide. w: (out, blocks) of int4 or int8.

@@ -33,6 +33,7 @@ SIGNATURES = {
     "before_attention": (*(POINTER,) * 7, LONG, INT),
     "after_attention": (*(POINTER,) * 5, LONG, INT),
     "attend_pages": (POINTER, POINTER, POINTER, POINTER, INT, INT),
+    "widen_blocks": (POINTER, POINTER, LONG, INT, INT),
     "block_product": (POINTER, POINTER, POINTER, LONG, LONG, LONG, INT, INT, INT),
 }
 
@@ -140,6 +141,17 @@ class Native:
         sizes = len(x), blocks.shape[1] // block_bytes, len(blocks)
         wide, threads = int(x.dtype == FLOAT32), torch.get_num_threads()
         self.library.block_product(*pointers, *sizes, bits, wide, threads)
+        return out
+
+    def widen_blocks(self, blocks: Tensor, bits: Literal[4, 8]) -> Tensor:
+        """(out, B) of int4 or int8, contiguous -> (out, in) in bfloat16."""
+        count = blocks.numel() // (2 + 4 * bits)
+        assert blocks.dtype == torch.uint8, blocks.dtype
+        assert blocks.is_contiguous()
+        assert count * (2 + 4 * bits) == blocks.numel(), (blocks.shape, bits)
+        out = torch.empty(len(blocks), count * 32 // max(1, len(blocks)), dtype=torch.bfloat16)
+        threads = torch.get_num_threads()
+        self.library.widen_blocks(blocks.data_ptr(), out.data_ptr(), count, bits, threads)
         return out
 
     def norm(

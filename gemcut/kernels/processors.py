@@ -36,9 +36,7 @@ AVX512_VNNI = {
     "avx512vl": "-mavx512vl",
     "avx512_vnni": "-mavx512vnni",
 }
-AMX = {**AVX512_VNNI, "amx_tile": "-mamx-tile", "amx_int8": "-mamx-int8"}
 KINDS = (  # the best first
-    CpuKind(name="amx", machines=X86, needs=AMX),
     CpuKind(name="avx512vnni", machines=X86, needs=AVX512_VNNI),
     CpuKind(name="avxvnni", machines=X86, needs={**AVX2, "avx_vnni": "-mavxvnni"}),
     CpuKind(name="avx2", machines=X86, needs=AVX2),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gemcut.config import BlockForm
 from gemcut.kernels.block_layout import BLOCK_BYTES, row_bytes
-from gemcut.kernels.block_linear import block_linear, widened
+from gemcut.kernels.block_linear import TILED_ROWS, block_linear, widened
 from gemcut.kernels.blocks import from_blocks, to_blocks
 from gemcut.kernels.native import Native
 
@@ -211,3 +211,30 @@ def test_native_code_multiplies_bfloat16_and_float32_where_no_gradients_are_want
     x.requires_grad_()
     block_linear(x, blocks, form).sum().backward()
     torch.testing.assert_close(x.grad, from_blocks(blocks, form, torch.float32).sum(0).expand(4, 64))
+
+
+@each_form
+def test_blocks_are_widened_to_their_values(built: Native, form: BlockForm) -> None:
+    blocks = any_blocks(37, 96, form)
+    assert built.widen_blocks(blocks, BITS[form]).equal(from_blocks(blocks, form, torch.bfloat16))
+
+
+@each_form
+def test_prompts_go_through_bfloat16_where_there_are_tiles(
+    built: Native, form: BlockForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is as exact as bfloat16 is; the slices of weights are made small here."""
+    monkeypatch.setattr("gemcut.kernels.block_linear.SLICE_VALUES", 96 * 7)
+    blocks = to_blocks(noise(40, 96), form)
+    weight = from_blocks(blocks, form, torch.bfloat16)
+    for tiles in (False, True):
+        monkeypatch.setattr("gemcut.kernels.block_linear.has_tiles", lambda tiles=tiles: tiles)
+        for rows in (TILED_ROWS - 1, TILED_ROWS):
+            x = noise(rows, 96, seed=5).bfloat16()
+            with torch.inference_mode():
+                got = block_linear(x, blocks, form)
+            if tiles and rows == TILED_ROWS:
+                want = (x.double() @ weight.double().T).bfloat16()
+                torch.testing.assert_close(got, want, atol=2**-6, rtol=2**-7)
+            else:
+                assert got.equal(built.block_product(x, blocks, BITS[form]))

@@ -31,7 +31,7 @@ def block_linear(x: Tensor, blocks: Tensor, form: BlockForm) -> Tensor:
     result does not depend on the rows beside it, but that TILED_ROWS of them go through AMX, where there is
     any.  Where one of 32 values is not finite, the whole row becomes NaN.
     """
-    if (native := native_for_blocks(x, blocks)) is None:
+    if (native := native_for_blocks(blocks, x)) is None:
         return widened(x, blocks, form)
     bits: Literal[4, 8] = 4 if form == "int4" else 8
     if len(x) >= TILED_ROWS and x.dtype == torch.bfloat16 and has_tiles():

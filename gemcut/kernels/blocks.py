@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gemcut.config import BlockForm
 from gemcut.kernels.block_layout import BLOCK_BYTES, SCALE_BYTES, VALUES, row_bytes
+from gemcut.kernels.native import native_for_blocks
 from gemcut.kernels.norm import at_least_float32
 
 SLICE_VALUES = 2**21  # made wide at a time: 8 MiB in float32, which stays in the cache
@@ -53,8 +54,11 @@ def block_scales(blocks: Tensor, form: BlockForm) -> Tensor:
 
 
 def block_rows(ids: Tensor, blocks: Tensor, form: BlockForm, dtype: torch.dtype) -> Tensor:
-    """Rows of a table: (N,) int64 x (V, B) -> (N, in)."""
-    return from_blocks(blocks.index_select(0, ids), form, dtype)
+    """Rows of a table: (N,) int64 x (V, B) -> (N, in).  In bfloat16 on a CPU native code makes them."""
+    rows = blocks.index_select(0, ids)
+    if dtype == torch.bfloat16 and (native := native_for_blocks(rows)) is not None:
+        return native.widen_blocks(rows, 4 if form == "int4" else 8)
+    return from_blocks(rows, form, dtype)
 
 
 def _split(blocks: Tensor, form: BlockForm) -> Tensor:

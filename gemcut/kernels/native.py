@@ -71,11 +71,16 @@ def native_for_pages(q: Tensor, pool: PagePool) -> "Native | None":
     return None if any(end % LANES for end in ends) else native()
 
 
-def native_for_blocks(x: Tensor, blocks: Tensor) -> "Native | None":
-    """The native kernels where they serve products with blocks: on the CPU, no gradients, no float64."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.dtype not in (BFLOAT16, FLOAT32):
+def native_for_blocks(blocks: Tensor, x: Tensor | None = None) -> "Native | None":
+    """The native kernels where they serve blocks, and products of x with them: on the CPU, no gradients.
+
+    x is bfloat16 or float32.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
-    if x.device.type != "cpu" or blocks.device.type != "cpu" or not blocks.is_contiguous():
+    if blocks.device.type != "cpu" or not blocks.is_contiguous():
+        return None
+    if x is not None and (x.device.type != "cpu" or x.dtype not in (BFLOAT16, FLOAT32)):
         return None
     return native()
 

@@ -17,6 +17,7 @@ constexpr int GROUP = 4;          // rows whose sums for two outputs fit into re
 constexpr int TOGETHER = 16;      // rows of which a stretch stays in the first cache
 constexpr int64_t STRETCH = 256;  // numbers of a row
 constexpr int64_t TILE = 24;      // outputs that a thread makes at a time
+constexpr int64_t NARROW = 4096;  // numbers of a row that stays in the first cache in float32
 constexpr int64_t LINE = 32;      // weights that come from memory together
 
 // Rows of x in float32, stretch by stretch: of each stretch all rows, and of a row its chunks as their even values,
@@ -115,8 +116,9 @@ extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int 
         const int64_t count = std::min(TILE, out - start);
         for (int64_t i = 0; i < ready.whole; i += ready.stretch) {
             const int64_t length = ready.length(i);
-            if (few) {
-                add_outputs<4>(ready.at(i, 0), tile + i, sums, rows, in, length, count, 0);
+            if (few) {  // one stream of weights is foreseen best, but a row that the first cache does not hold is read less often
+                const auto some = rows == 1 && in <= NARROW ? add_outputs<1> : add_outputs<4>;
+                some(ready.at(i, 0), tile + i, sums, rows, in, length, count, 0);
                 continue;
             }
             const int64_t next = i + STRETCH < ready.whole ? STRETCH : TILE * in - i;  // stretch, or tile

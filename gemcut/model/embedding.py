@@ -35,16 +35,16 @@ class EmbeddingTable(nn.Module):
 
 
 def scaled(rows: Tensor, scale: float) -> Tensor:
-    """Rows times a constant that is rounded to their dtype."""
-    return rows * torch.tensor(scale, dtype=rows.dtype, device=rows.device)
+    """Rows times a constant that is rounded to their dtype; they are nobody else's, and change in place."""
+    return rows.mul_(torch.tensor(scale, dtype=rows.dtype, device=rows.device))
 
 
 def per_layer_inputs(projected: Tensor, rows: Tensor, norm: Tensor, config: TextConfig) -> Tensor:
     """What each layer gets of each token: its own embedding, and a projection of the main one.
 
     projected: (N, L·P) of the main embedding.  rows: (N, L·P) of the per-layer table, scaled.  norm: (P,).
-    Returns (N, L, P).
+    Returns (N, L, P).  What comes in is nobody else's: with a long prompt a copy of it takes megabytes.
     """
     shape = (-1, config.num_hidden_layers, config.hidden_size_per_layer_input)
-    projected = projected * config.hidden_size**-0.5
-    return (rms_norm(projected.view(shape), norm, config.rms_norm_eps) + rows.view(shape)) * 2**-0.5
+    normed = rms_norm(projected.mul_(config.hidden_size**-0.5).view(shape), norm, config.rms_norm_eps)
+    return normed.add_(rows.view(shape)).mul_(2**-0.5)

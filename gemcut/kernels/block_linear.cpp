@@ -14,7 +14,7 @@ constexpr int OUTS = 2;                    // of which so many meet
 constexpr int MOST_ROWS = LANES == 16 ? 4 : 2;  // so many rows: their sums stay in registers
 constexpr int FEW_ROWS = 4;  // up to which each panel meets all rows when it is made
 constexpr int64_t STRETCH = 6;  // panels
-constexpr int64_t AHEAD = 8;               // panels that are fetched before they are read, the next rows' too
+constexpr int64_t AHEAD = 24;              // panels that are fetched before they are read, the next rows' too
 constexpr int MOST_NUMBER = 127;
 constexpr float LEAST_NORMAL = 1.17549435e-38f;  // of smaller scales there is no reciprocal
 constexpr uint32_t INFINITE = 0x7f800000;
@@ -86,7 +86,7 @@ struct Weights {
     // Has the same panel brought near, which is read soon.
     inline void fetch(int64_t o, int64_t b) const {
         const uint8_t *at = of + (o * blocks + b) * BLOCK_BYTES<BITS>;
-        for (int64_t i = 0; i < LANES * BLOCK_BYTES<BITS>; i += 64) __builtin_prefetch(at + i);
+        for (int64_t i = 0; i < LANES * BLOCK_BYTES<BITS>; i += 64) __builtin_prefetch(at + i, 0, 2);
     }
 };
 
@@ -169,7 +169,7 @@ static void product(const X *x, const Weights<BITS> &w, X *y, int64_t rows, int 
             make(x + (r * w.blocks + b) * VALUES, w.blocks - b, BIAS<BITS>, pieces.of[i]);
         }
         const std::unique_ptr<Panel<BITS>[]> panels(new Panel<BITS>[rows <= FEW_ROWS ? 0 : together * pieces.each]);
-#pragma omp for schedule(static)
+#pragma omp for schedule(guided)
         for (int64_t start = 0; start < w.out; start += together) {
             const int64_t end = std::min(start + together, w.out);
             switch (rows) {

@@ -18,6 +18,7 @@ constexpr int TOGETHER = 16;      // rows of which a stretch stays in the first 
 constexpr int64_t STRETCH = 256;  // numbers of a row
 constexpr int64_t TILE = 24;      // outputs that a thread makes at a time
 constexpr int64_t NARROW = 4096;  // numbers of a row that stays in the first cache in float32
+constexpr int64_t AHEAD = 4096;  // weights that are fetched for one row before they are read, those of the next outputs too
 constexpr int64_t LINE = 32;      // weights that come from memory together
 
 // Rows of x in float32, stretch by stretch: of each stretch all rows, and of a row its chunks as their even values,
@@ -64,6 +65,8 @@ static inline void add(const floats *x, const uint16_t *w, floats *sums, int64_t
             std::memcpy(&pairs, w + o * in + i, sizeof pairs);
             low[o] = (floats)(pairs << 16), high[o] = (floats)(pairs & 0xffff0000);
         }
+        if (ROWS == 1)
+            for (int o = 0; o < OUTS; ++o) __builtin_prefetch(w + o * in + i + AHEAD, 0, 2);
         for (int r = 0; r < ROWS; ++r) {
             const floats *pair = x + (r * length + i) / LANES;
             for (int o = 0; o < OUTS; ++o) {
@@ -109,7 +112,7 @@ extern "C" void few_rows(const uint16_t *x, const uint16_t *w, uint16_t *y, int 
                          int threads) {
     const bool few = rows < GROUP;
     const Rows ready(x, rows, in, few ? std::max<int64_t>(in, 1) : STRETCH);
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(guided) num_threads(threads)
     for (int64_t start = 0; start < out; start += TILE) {
         floats sums[TILE * MOST_ROWS] = {};
         const uint16_t *tile = w + start * in;

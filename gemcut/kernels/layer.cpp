@@ -1,8 +1,11 @@
-// What a decoder layer does to a few rows before and after attention, in a call each: in decode the steps between products take less
-// time than a call of each of them would.
+// What a decoder layer does to a few rows before and after attention, and its experts to one, in a call each: in decode the steps
+// between products take less time than a call of each of them would.
 
 #include "native.h"
+#include "vectors.h"
 
+#include <algorithm>
+#include <numeric>
 #include <vector>
 
 // A weight: bfloat16 in 16 bits, or blocks of int8 or int4. None where `of` is null.
@@ -66,4 +69,23 @@ extern "C" void after_attention(const Layer *layer, const uint16_t *attended, co
     gelu_times(gate.data(), per_layer, gate.data(), (int64_t)gate.size(), 1);
     made = product(layer->per_layer, gate.data(), rows, threads);
     norm_rows(made.data(), layer->after_per_layer, y, layer->scalar, y, rows, width, eps, 1);
+}
+
+// The chosen experts' outputs for one row, times their weights, added expert by expert. gate_up: (E, 2F, C), down: (E, C, F), their
+// experts so many bytes apart; `out` and `in` are those of one expert. chosen, weights: `count` of them.
+extern "C" void mix_experts(const uint16_t *x, const Matrix *gate_up, int64_t gate_up_apart, const Matrix *down, int64_t down_apart,
+                            const int64_t *chosen, const float *weights, int64_t count, uint16_t *y, int threads) {
+    std::vector<int64_t> order(count);
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return chosen[a] < chosen[b]; });
+    std::fill_n(y, down->out, 0);
+    const int64_t inner = down->in;
+    for (const int64_t i : order) {
+        Matrix first = *gate_up, second = *down;
+        first.of = (const char *)first.of + chosen[i] * gate_up_apart, second.of = (const char *)second.of + chosen[i] * down_apart;
+        Rows gate = product(first, x, 1, threads);
+        gelu_times(gate.data(), gate.data() + inner, gate.data(), inner, 1);
+        const Rows made = product(second, gate.data(), 1, threads);
+        for (int64_t j = 0; j < down->out; ++j) y[j] = narrow(widen(y[j]) + rounded(widen(made[j]) * weights[i]));
+    }
 }

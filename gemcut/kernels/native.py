@@ -32,6 +32,7 @@ SIGNATURES = {
     "gelu_times": (POINTER, POINTER, POINTER, LONG, INT),
     "before_attention": (*(POINTER,) * 7, LONG, INT),
     "after_attention": (*(POINTER,) * 5, LONG, INT),
+    "mix_experts": (POINTER, POINTER, LONG, POINTER, LONG, POINTER, POINTER, LONG, POINTER, INT),
     "attend_pages": (POINTER, POINTER, POINTER, POINTER, INT, INT),
     "widen_blocks": (POINTER, POINTER, LONG, INT, INT),
     "block_product": (POINTER, POINTER, POINTER, LONG, LONG, LONG, INT, INT, INT),

@@ -1,4 +1,4 @@
-"""A decoder layer's work on a few rows, before and after attention: native code, a call each.
+"""A decoder layer's work on a few rows, before and after attention, in a native call each; experts' on one row.
 
 In decode a layer's dozen products take less time than the calls around them would.
 Letters: N rows, C model width, P per-layer width, H query heads, K key/value heads, D head width.
@@ -106,6 +106,29 @@ class NativeLayer:
     def is_of(self, scalar: Tensor) -> bool:
         """Whether the layer's weights are still where they were: models are moved as a whole."""
         return self._kept[1]["scalar"].data_ptr() == scalar.data_ptr()
+
+
+def mix_experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Stored, down: Stored) -> Tensor | None:
+    """The weighted sum of the chosen experts' outputs for one row, (1, C) -> (1, C).
+
+    weights, chosen: (1, k).  gate_up: (E, 2F, ...).  down: (E, C, ...).  None where there is no native form.
+    """
+    native = native_for(x) if x.shape[0] == 1 else None
+    if native is None or not (readable(gate_up.weight, gate_up.bits) and readable(down.weight, down.bits)):
+        return None
+    x, chosen, weights = x.contiguous(), chosen.contiguous(), weights.float().contiguous()
+    assert chosen.dtype == torch.int64, chosen.dtype
+    y = torch.empty_like(x)
+    matrices = [_matrix(Stored(stored.weight[0], stored.bits)) for stored in (gate_up, down)]
+    parts = [
+        (ctypes.addressof(matrix), stored.weight.stride(0) * stored.weight.element_size())
+        for matrix, stored in zip(matrices, (gate_up, down), strict=True)
+    ]
+    native.library.mix_experts(
+        *(x.data_ptr(), *parts[0], *parts[1], chosen.data_ptr(), weights.data_ptr(), chosen.numel()),
+        *(y.data_ptr(), torch.get_num_threads()),
+    )
+    return y
 
 
 def native_for_layer(x: Tensor) -> Native | None:

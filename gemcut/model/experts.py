@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gemcut.config import ExpertsConfig, TextConfig
 from gemcut.kernels.gate import gelu_times
 from gemcut.kernels.linear import grouped_linear, linear, multiplies_groups
+from gemcut.kernels.native_layer import Stored, mix_experts
 from gemcut.kernels.norm import at_least_float32, rms_norm
 from gemcut.model.projection import Linear, Projection
 from gemcut.model.step import Step
@@ -62,6 +63,9 @@ class Experts(nn.Module):
         """(N, C) -> (N, C): the weighted sum of the chosen experts' outputs.  weights, chosen: (N, k)."""
         if multiplies_groups(x.device, x.dtype) and not torch.is_grad_enabled():
             return self._together(x, weights, chosen)
+        up, down = Stored(self.gate_up_proj.detach(), 16), Stored(self.down_proj.detach(), 16)
+        if (mixed := mix_experts(x, weights, chosen, up, down)) is not None:
+            return mixed
         return mixture(x, weights, chosen, self._one)
 
     def _one(self, x: Tensor, expert: int) -> Tensor:

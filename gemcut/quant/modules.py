@@ -18,7 +18,7 @@ from gemcut.kernels.block_linear import block_linear
 from gemcut.kernels.blocks import block_rows
 from gemcut.kernels.gate import gelu_times
 from gemcut.kernels.linear import linear
-from gemcut.kernels.native_layer import Stored
+from gemcut.kernels.native_layer import Stored, mix_experts
 from gemcut.model.embedding import EmbeddingTable, scaled
 from gemcut.model.experts import Experts, mixture
 from gemcut.model.projection import Linear
@@ -107,7 +107,12 @@ class BlockExperts(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """(N, C) -> (N, C): the weighted sum of the chosen experts' outputs.  weights, chosen: (N, k)."""
-        return mixture(x, weights, chosen, self._one)
+        mixed = mix_experts(x, weights, chosen, self._stored("gate_up_proj"), self._stored("down_proj"))
+        return mixture(x, weights, chosen, self._one) if mixed is None else mixed
+
+    def _stored(self, part: str) -> Stored:
+        weight: Tensor = getattr(self, part)
+        return Stored(weight.detach(), {None: 16, "int8": 8, "int4": 4}[self.forms.get(part)])
 
     def _one(self, x: Tensor, expert: int) -> Tensor:
         """One expert's output for the rows that go to it: (M, C) -> (M, C)."""

@@ -2,19 +2,21 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from gemcut.config import BlockForm
+from gemcut.config import BlockForm, ExpertsConfig
 from gemcut.kernels.blocks import to_blocks
 from gemcut.kernels.native_layer import NativeLayer, Stored
 from gemcut.model import block as block_module
+from gemcut.model.experts import Experts
 from gemcut.model.gemma4 import Gemma4
 from gemcut.model.projection import Linear
 from gemcut.model.step import PlainCache, Step, next_step, whole_sequences
-from gemcut.quant.modules import use_blocks
+from gemcut.quant.modules import BlockExperts, use_blocks
 from tests.parity.tiny import TINY, fill, model_config
 
 FORMS: tuple[BlockForm | None, ...] = (None, "int8", "int4")
@@ -148,3 +150,27 @@ def test_a_model_that_was_changed_moved_or_copied_gives_what_it_is_now() -> None
     assert not changed.equal(before)
     assert hidden(twin, step, 1).equal(before)
     assert hidden(model.float(), step, 1).dtype == torch.float32
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("form", FORMS)
+def test_experts_of_one_row_give_the_same_bits_in_one_call(
+    form: BlockForm | None,
+) -> None:
+    """As with a row more, which goes expert by expert."""
+    config = ExpertsConfig(num_experts=16, top_k_experts=4, moe_intermediate_size=64)
+    generator = torch.Generator().manual_seed(0)
+    experts: Experts | BlockExperts = Experts(replace(TINY["26b"], hidden_size=96), config)
+    for parameter in experts.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator).mul(0.1).bfloat16()
+    if form is not None:
+        blocks = BlockExperts(experts, {"gate_up_proj": form, "down_proj": form})
+        for part in ("gate_up_proj", "down_proj"):
+            blocks.register_buffer(part, to_blocks(getattr(experts, part), form))
+        experts = blocks
+    x = torch.randn(1, 96, generator=generator).bfloat16()
+    weights, chosen = torch.rand(1, 4, generator=generator), torch.tensor([[15, 0, 7, 3]])
+    one_call = experts(x, weights, chosen)
+    two = experts(torch.cat((x, x)), torch.cat((weights, weights)), torch.cat((chosen, chosen)))
+    assert one_call.equal(two[:1])
+    assert one_call.abs().max() > 0.1

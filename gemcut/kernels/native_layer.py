@@ -1,4 +1,4 @@
-"""A decoder layer's work on a few rows, before and after attention, in a native call each; experts' on one row.
+"""A decoder layer's work on a few rows, before and after attention, and its experts': a native call each.
 
 In decode a layer's dozen products take less time than the calls around them would.
 Letters: N rows, C model width, P per-layer width, H query heads, K key/value heads, D head width.

@@ -56,7 +56,7 @@ ON_GPU = Trial(4096, 16_384, 2**30)  # else launching would take the time, and n
 
 @torch.inference_mode()
 def measure(device: torch.device) -> Rates:
-    """The rates of a device, within about three seconds; the first time, native code is built before."""
+    """The rates of a device, within about three seconds."""
     trial = ON_CPU if device.type == "cpu" else ON_GPU
     buffer = torch.empty(trial.all_bytes, dtype=torch.uint8, device=device).fill_(FILL)
     read: dict[Precision, float] = {}

@@ -9,12 +9,11 @@
 #include <vector>
 
 // Positions of a task, and those whose scores are made before their values are added. They are cut at the same places
-// whatever else runs, so a row's result does not depend on the rows beside it.
+// whatever else runs, so a row's result does not depend on the rows beside it, but for whether they are more than a reply's.
 constexpr int64_t SPLIT = 128, BLOCK = 64;
 constexpr int64_t ROWS = 4;    // of a prompt that a task takes
 constexpr int64_t NEAR = 8;    // values that are added together: so few rows stay in the first cache
 constexpr int MOST_PARTS = 3;   // of a row, each with its scale
-
 
 static inline float value(uint16_t half) { return widen(half); }
 static inline float value(float x) { return x; }

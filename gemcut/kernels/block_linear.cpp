@@ -159,7 +159,7 @@ static void many_rows(const Pieces &x, const Weights<BITS> &w, X *y, int64_t sta
 template <int BITS, typename X>
 static void product(const X *x, const Weights<BITS> &w, X *y, int64_t rows, int threads) {
     const Pieces pieces(rows, w.blocks);
-    const int64_t fit = KEPT_BYTES / (pieces.each * sizeof(Panel<BITS>)) / OUTS * OUTS;
+    const int64_t fit = KEPT_BYTES / (std::max<int64_t>(1, pieces.each) * sizeof(Panel<BITS>)) / OUTS * OUTS;
     const int64_t together = std::clamp<int64_t>(fit, OUTS, MOST_OUTS);
 #pragma omp parallel num_threads(threads)
     {

@@ -21,10 +21,14 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x·weightᵀ, summed in float32 at least: (N, in) x (out, in) -> (N, out) in x's dtype."""
     if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or torch.is_grad_enabled():
         return F.linear(x, weight)
-    few = len(x) <= (MEMORY_BOUND if multiplies_bfloat16() else MOST_ROWS)
-    if few and weight.is_contiguous() and (native := native_for(x, weight)) is not None:
+    if len(x) <= native_rows() and weight.is_contiguous() and (native := native_for(x, weight)) is not None:
         return native.product(x, weight)
     return F.linear(x, weight) if multiplies_bfloat16() else widened(x, weight)
+
+
+def native_rows() -> int:
+    """Up to how many rows of bfloat16 go through native code."""
+    return MEMORY_BOUND if multiplies_bfloat16() else MOST_ROWS
 
 
 def widened(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
-// The functions that Python calls, and each other; native.py has the same list. All tensors are bfloat16 and contiguous where nothing
-// else is said at the function.
+// The functions that call each other; Python calls them too (native.py has the list). All tensors are bfloat16 and contiguous where
+// nothing else is said at the function.
 
 #pragma once
 

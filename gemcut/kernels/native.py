@@ -151,11 +151,13 @@ class Native:
 
     def widen_blocks(self, blocks: Tensor, bits: Literal[4, 8]) -> Tensor:
         """(out, B) of int4 or int8, contiguous -> (out, in) in bfloat16."""
-        count = blocks.numel() // (2 + 4 * bits)
         assert blocks.dtype == torch.uint8, blocks.dtype
+        assert blocks.ndim == 2, blocks.shape
         assert blocks.is_contiguous()
-        assert count * (2 + 4 * bits) == blocks.numel(), (blocks.shape, bits)
-        out = torch.empty(len(blocks), count * 32 // max(1, len(blocks)), dtype=torch.bfloat16)
+        of_row, rest = divmod(blocks.shape[1], 2 + 4 * bits)
+        assert rest == 0, (blocks.shape, bits)
+        count = len(blocks) * of_row
+        out = torch.empty(len(blocks), of_row * 32, dtype=torch.bfloat16)
         threads = torch.get_num_threads()
         self.library.widen_blocks(blocks.data_ptr(), out.data_ptr(), count, bits, threads)
         return out

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gemcut.kernels.block_layout import BLOCK_BYTES, VALUES
+from gemcut.kernels.linear import native_rows
 from gemcut.kernels.native import MOST_ROWS, POINTER, Native, native_for
 
 LONG = ctypes.c_int64
@@ -31,6 +32,14 @@ class Stored:
 
     weight: Tensor
     bits: int
+
+    @property
+    def width(self) -> int:
+        """In."""
+        width = self.weight.shape[-1]
+        if self.bits == 16:
+            return width
+        return width // BLOCK_BYTES["int4" if self.bits == 4 else "int8"] * VALUES
 
 
 class _Matrix(ctypes.Structure):
@@ -65,7 +74,10 @@ class NativeLayer:
         eps: float,
     ) -> None:
         self._heads, self._kv_heads, self._head_width = spec
-        self._owns_kv = "k" in matrices
+        self._owns_kv, self._per_layer = "k" in matrices, "per_layer" in matrices
+        in_blocks = all(stored.bits != 16 for stored in matrices.values())
+        self.most_rows = MOST_ROWS if in_blocks else native_rows()
+        self._widths = matrices["q"].width, matrices["o"].width
         self._library = native.library
         self._kept = matrices, vectors
         self._struct = _Layer(
@@ -83,6 +95,9 @@ class NativeLayer:
         """(N, C), (N, 1, D) twice -> q (N, H, D), and k and v (N, K, D) of layers with their own."""
         rows = x.shape[0]
         x, cos, sin = x.contiguous(), cos.contiguous(), sin.contiguous()
+        assert x.shape[1] == self._widths[0], x.shape
+        assert cos.shape == sin.shape == (rows, 1, self._head_width), (cos.shape, sin.shape)
+        assert x.dtype == cos.dtype == sin.dtype == torch.bfloat16, (x.dtype, cos.dtype, sin.dtype)
         q = torch.empty(rows, self._heads, self._head_width, dtype=torch.bfloat16)
         k = v = None
         pointers: tuple[int | None, int | None] = (None, None)
@@ -97,6 +112,10 @@ class NativeLayer:
         """(N, H·D), (N, C), (N, P) -> (N, C): all that follows attention."""
         attended, x = attended.contiguous(), x.contiguous()
         per_layer = None if per_layer is None else per_layer.contiguous()
+        assert attended.shape == (len(x), self._widths[1]), (attended.shape, x.shape)
+        assert attended.dtype == x.dtype == torch.bfloat16, (attended.dtype, x.dtype)
+        assert self._per_layer == (per_layer is not None), "per-layer inputs are for models that have them"
+        assert per_layer is None or per_layer.dtype == torch.bfloat16, per_layer
         y = torch.empty_like(x)
         given = attended.data_ptr(), x.data_ptr(), None if per_layer is None else per_layer.data_ptr()
         rows, threads = x.shape[0], torch.get_num_threads()
@@ -105,7 +124,7 @@ class NativeLayer:
 
     def is_of(self, scalar: Tensor) -> bool:
         """Whether the layer's weights are still where they were: models are moved as a whole."""
-        return self._kept[1]["scalar"].data_ptr() == scalar.data_ptr()
+        return bool(self._struct.scalar == scalar.data_ptr())
 
 
 def mix_experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Stored, down: Stored) -> Tensor | None:
@@ -120,6 +139,8 @@ def mix_experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Stored, dow
     assert chosen.dtype == torch.int64, chosen.dtype
     y = torch.empty_like(x)
     matrices = [_matrix(Stored(stored.weight[0], stored.bits)) for stored in (gate_up, down)]
+    assert x.shape[1] == matrices[0].inner == matrices[1].out, x.shape
+    assert matrices[0].out == 2 * matrices[1].inner, (gate_up.weight.shape, down.weight.shape)
     parts = [
         (ctypes.addressof(matrix), stored.weight.stride(0) * stored.weight.element_size())
         for matrix, stored in zip(matrices, (gate_up, down), strict=True)
@@ -132,7 +153,7 @@ def mix_experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Stored, dow
 
 
 def native_for_layer(x: Tensor) -> Native | None:
-    """The native kernels where they serve whole layers: a few rows (N, C)."""
+    """The native kernels where they may serve whole layers: a few rows (N, C)."""
     return native_for(x) if x.shape[0] <= MOST_ROWS else None
 
 
@@ -143,7 +164,4 @@ def readable(weight: Tensor, bits: int) -> bool:
 
 
 def _matrix(stored: Stored) -> _Matrix:
-    out, width = stored.weight.shape
-    if stored.bits != 16:
-        width = width // BLOCK_BYTES["int4" if stored.bits == 4 else "int8"] * VALUES
-    return _Matrix(stored.weight.data_ptr(), out, width, stored.bits)
+    return _Matrix(stored.weight.data_ptr(), len(stored.weight), stored.width, stored.bits)

@@ -78,9 +78,11 @@ class Block(nn.Module):
         native = native_for_layer(x)
         if native is None or self.spec.experts is not None:
             return None
-        if self._native_layer is None or not self._native_layer.is_of(self.layer_scalar):
-            self._native_layer = self._make_native(native)
-        return self._native_layer
+        made = self._native_layer
+        if made is None or not made.is_of(self.layer_scalar):
+            self._native_layer = None  # before its successor is made: it keeps the old weights
+            made = self._native_layer = self._make_native(native)
+        return made if made is not None and len(x) <= made.most_rows else None
 
     def _make_native(self, native: Native) -> NativeLayer | None:
         """From the weights where they are now; None where some part of the layer is more than a weight."""

@@ -176,10 +176,14 @@ def test_blocks_may_begin_anywhere_and_rows_of_x_lie_apart(
 
 
 @each_form
-@pytest.mark.parametrize(("rows", "out"), [(0, 5), (5, 0)])
-def test_nothing_times_something_is_nothing(built: Native, form: BlockForm, rows: int, out: int) -> None:
-    blocks = torch.empty(out, row_bytes(64, form), dtype=torch.uint8)
-    assert built.block_product(torch.zeros(rows, 64), blocks, BITS[form]).shape == (rows, out)
+@pytest.mark.parametrize(("rows", "inner", "out"), [(0, 64, 5), (5, 64, 0), (5, 0, 3), (1, 0, 3)])
+def test_nothing_times_something_is_nothing(
+    built: Native, form: BlockForm, rows: int, inner: int, out: int
+) -> None:
+    blocks = torch.empty(out, row_bytes(inner, form), dtype=torch.uint8)
+    got = built.block_product(torch.zeros(rows, inner), blocks, BITS[form])
+    assert got.equal(torch.zeros(rows, out))
+    assert built.widen_blocks(blocks, BITS[form]).shape == (out, inner)
 
 
 @each_form
